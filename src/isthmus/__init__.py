@@ -1,0 +1,1 @@
+"""isthmus maps the loss landscape of your own neural network."""

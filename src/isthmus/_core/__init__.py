@@ -1,0 +1,1 @@
+"""Errors, status, seeds and tolerances: the words every room uses. No torch here."""

@@ -1,0 +1,1 @@
+"""Mapping tasks to workers and asking for memory before work starts."""

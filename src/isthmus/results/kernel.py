@@ -1,0 +1,115 @@
+"""Records of the kernel view."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from isthmus.results.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ntk(Record):
+    """An empirical tangent kernel.
+
+    Attributes:
+        kernel: ``(n, c, m, d)`` for ``outputs="full"``; ``(n, 1, m, 1)`` holding the sum over outputs for ``"trace"``.
+        outputs: the reduction over outputs, ``"full"`` or ``"trace"``.
+        layers: parameter-bearing module name to the rule that served it.
+    """
+
+    schema: ClassVar[str] = "kernel/ntk"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {"kernel": ("n", "c", "m", "d")}
+
+    kernel: np.ndarray
+    outputs: str
+    layers: dict[str, str]
+
+    @property
+    def matrix(self) -> np.ndarray:
+        """The kernel flattened to two axes, ``(n c, m d)``; ``(n, m)`` for the trace."""
+        n, c, m, d = self.kernel.shape
+        return self.kernel.reshape(n * c, m * d)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelDistance(Record):
+    """How far two kernels on the same points are apart.
+
+    Attributes:
+        cosine_distance: S = 1 - <K, K'> / (|K| |K'|), in [0, 1] for PSD kernels.
+        angle: arccos(1 - S) in radians, a metric.
+        scale: |K'| / |K|.
+        relative_change: |K' - K| / |K|.
+    """
+
+    schema: ClassVar[str] = "kernel/distance"
+
+    cosine_distance: float
+    angle: float
+    scale: float
+    relative_change: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelTimeline(Record):
+    """The kernel along a training run, on several disjoint probe sets of training inputs.
+
+    Every quantity has dims ``(probe_set, t)``; the spread over probe sets is its error bar.
+
+    Attributes:
+        step: optimizer steps at the checkpoints, ``(t,)``.
+        epoch: the same in epochs.
+        distance: S(K_0, K_t), cosine distance from initialization.
+        angle: the angle of it, radians.
+        scale: |K_t| / |K_0|.
+        relative_change: |K_t - K_0| / |K_0|.
+        label_alignment: centered alignment CKA(K_t, Y Y^T) of the trace kernel with the labels.
+        effective_rank: exp(entropy) of the trace kernel's spectrum.
+        velocity_step: start steps of the velocity pairs, ``(v,)``.
+        velocity_epoch: the same in epochs.
+        velocity_interval: the actual dt of each pair, epochs.
+        velocity: S(K_t, K_{t+dt}) / dt, per epoch, ``(probe_set, v)``.
+        pairwise: S(K_t, K_s), ``(t, t)``, mean over probe sets.
+        samples: examples in each probe set.
+        outputs: reduction over outputs of the kernel behind the distances.
+        early_velocity: mean velocity of the first pair and its standard error over probe sets.
+        late_velocity: median over pairs in the last half of training, mean over probe sets, and its standard error.
+        final_distance: S(K_0, K_T) and its standard error.
+    """
+
+    schema: ClassVar[str] = "kernel/timeline"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "step": ("t",),
+        "epoch": ("t",),
+        "distance": ("probe_set", "t"),
+        "angle": ("probe_set", "t"),
+        "scale": ("probe_set", "t"),
+        "relative_change": ("probe_set", "t"),
+        "label_alignment": ("probe_set", "t"),
+        "effective_rank": ("probe_set", "t"),
+        "velocity_step": ("v",),
+        "velocity_epoch": ("v",),
+        "velocity_interval": ("v",),
+        "velocity": ("probe_set", "v"),
+        "pairwise": ("t", "s"),
+    }
+
+    step: np.ndarray
+    epoch: np.ndarray
+    distance: np.ndarray
+    angle: np.ndarray
+    scale: np.ndarray
+    relative_change: np.ndarray
+    label_alignment: np.ndarray
+    effective_rank: np.ndarray
+    velocity_step: np.ndarray
+    velocity_epoch: np.ndarray
+    velocity_interval: np.ndarray
+    velocity: np.ndarray
+    pairwise: np.ndarray
+    samples: int
+    outputs: str
+    early_velocity: tuple[float, float]
+    late_velocity: tuple[float, float]
+    final_distance: tuple[float, float]
