@@ -1,0 +1,1 @@
+"""Linear operators and Krylov methods; knows no network."""

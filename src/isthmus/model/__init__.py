@@ -1,0 +1,1 @@
+"""Everything that must be known about a network and its data."""

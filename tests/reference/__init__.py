@@ -1,0 +1,1 @@
+"""Slow, obvious oracles; they import nothing from the views."""
