@@ -1,0 +1,1 @@
+"""Protocols that combine the views into one run."""
