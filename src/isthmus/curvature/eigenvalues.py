@@ -1,0 +1,64 @@
+"""Extreme eigenvalues of the Hessian or the Gauss-Newton matrix."""
+
+import time
+from typing import Literal
+
+from isthmus._core.seeds import Seed, as_seed
+from isthmus.curvature.operators import Matrix, curvature_operator
+from isthmus.linops.eigen import top_eigenpairs
+from isthmus.model.problem import Problem, provenance
+from isthmus.results.curvature import Eigenvalues
+from isthmus.results.provenance import Cost
+
+
+def hessian_eigenvalues(
+    problem: Problem,
+    k: int = 5,
+    *,
+    rtol: float = 1e-3,
+    matrix: Matrix = "hessian",
+    which: Literal["LA", "SA", "LM"] = "LA",
+    max_steps: int | None = None,
+    seed: Seed | int = 0,
+    verify: bool = True,
+) -> Eigenvalues:
+    """The k extreme eigenvalues of the loss's Hessian, with a residual bound for each.
+
+    Solves ``H v = lambda v`` by thick-restart Lanczos until ``|H v - lambda v| <= rtol max |lambda|`` for every pair;
+    a symmetric matrix has an eigenvalue within the residual of each value returned.
+
+    Args:
+        problem: network, data and loss; the loss is taken as given (its reduction included).
+        k: how many.
+        rtol: residual tolerance, relative to the largest magnitude found.
+        matrix: ``"hessian"``, or ``"ggn"`` for the Gauss-Newton matrix.
+        which: algebraically largest (LA), smallest (SA), or largest magnitude (LM).
+        max_steps: products allowed; by default ``20 k + 300``.
+        seed: names the start vectors.
+        verify: check symmetry and one finite difference of the gradient first.
+
+    Returns:
+        Values, residuals and a converged flag for each; status MAX_STEPS when any did not converge.
+
+    Raises:
+        InputError: k or rtol out of range.
+        VerificationError: a self-check fails.
+    """
+    started, seed = time.perf_counter(), as_seed(seed)
+    operator = curvature_operator(problem, matrix)
+    if verify:
+        operator.verify(seed)
+    found = top_eigenpairs(operator, k, rtol=rtol, max_steps=max_steps, seed=seed, which=which)
+    return Eigenvalues(
+        values=found.values,
+        residuals=found.residuals,
+        converged=found.converged,
+        matrix=matrix,
+        rtol=rtol,
+        parameters=operator.shape[0],
+        status=found.status,
+        method=f"thick-restart Lanczos ({which}) on the {matrix} of {problem.loss.name} over {problem.samples} samples",
+        error="residual |A v - lambda v| of each pair",
+        cost=Cost(matvecs=found.matvecs, seconds=time.perf_counter() - started),
+        provenance=provenance(problem, seed, verified=verify),
+    )

@@ -1,0 +1,109 @@
+"""Linear operators on torch vectors: a shape, a product, a count of products."""
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import scipy.sparse.linalg
+import torch
+from torch import Tensor
+
+from isthmus._core.errors import ShapeError
+
+
+class LinearOperator(ABC):
+    """A matrix ``(rows, columns)`` known by its products.
+
+    Attributes:
+        shape: rows and columns.
+        dtype: of the vectors it takes and gives.
+        device: of those vectors.
+        matvecs: columns multiplied so far.
+    """
+
+    def __init__(self, shape: tuple[int, int], dtype: torch.dtype, device: torch.device | str = "cpu") -> None:
+        self.shape, self.dtype, self.device = shape, dtype, torch.device(device)
+        self.matvecs = 0
+
+    @abstractmethod
+    def _matmat(self, columns: Tensor) -> Tensor:
+        """``A X`` for ``X`` of shape ``(columns, k)``."""
+
+    @abstractmethod
+    def _rmatmat(self, columns: Tensor) -> Tensor:
+        """``A^T X`` for ``X`` of shape ``(rows, k)``."""
+
+    def __matmul__(self, vectors: Tensor) -> Tensor:
+        """``A x`` or ``A X``.
+
+        Raises:
+            ShapeError: the vector's length is not the number of columns.
+        """
+        if vectors.ndim not in (1, 2) or vectors.shape[0] != self.shape[1]:
+            raise ShapeError(f"An operator of shape {self.shape} cannot multiply {tuple(vectors.shape)}.")
+        columns = vectors[:, None] if vectors.ndim == 1 else vectors
+        self.matvecs += columns.shape[1]
+        product = self._matmat(columns)
+        return product[:, 0] if vectors.ndim == 1 else product
+
+    @property
+    def T(self) -> "LinearOperator":
+        """The transpose."""
+        return _Transposed(self)
+
+    def to_scipy(self) -> scipy.sparse.linalg.LinearOperator:
+        """The same operator on numpy vectors, for scipy's solvers."""
+
+        def forward(x: np.ndarray) -> np.ndarray:
+            return (self @ torch.from_numpy(np.array(x)).to(self.device, self.dtype)).cpu().numpy()
+
+        def backward(x: np.ndarray) -> np.ndarray:
+            return (self.T @ torch.from_numpy(np.array(x)).to(self.device, self.dtype)).cpu().numpy()
+
+        dtype = np.dtype(str(self.dtype).removeprefix("torch."))
+        return scipy.sparse.linalg.LinearOperator(  # pyright: ignore[reportCallIssue]
+            shape=self.shape, matvec=forward, rmatvec=backward, matmat=forward, rmatmat=backward, dtype=dtype
+        )
+
+
+class SymmetricOperator(LinearOperator):
+    """A square operator that equals its transpose."""
+
+    def __init__(self, size: int, dtype: torch.dtype, device: torch.device | str = "cpu") -> None:
+        super().__init__((size, size), dtype, device)
+
+    def _rmatmat(self, columns: Tensor) -> Tensor:
+        return self._matmat(columns)
+
+    @property
+    def T(self) -> LinearOperator:
+        """Itself."""
+        return self
+
+
+class DenseOperator(SymmetricOperator):
+    """A symmetric matrix that is there in full.
+
+    Raises:
+        ShapeError: the matrix is not square.
+    """
+
+    def __init__(self, matrix: Tensor) -> None:
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+            raise ShapeError(f"A square matrix was needed, found {tuple(matrix.shape)}.")
+        super().__init__(len(matrix), matrix.dtype, matrix.device)
+        self.matrix = matrix
+
+    def _matmat(self, columns: Tensor) -> Tensor:
+        return self.matrix @ columns
+
+
+class _Transposed(LinearOperator):
+    def __init__(self, inner: LinearOperator) -> None:
+        super().__init__((inner.shape[1], inner.shape[0]), inner.dtype, inner.device)
+        self._inner = inner
+
+    def _matmat(self, columns: Tensor) -> Tensor:
+        return self._inner._rmatmat(columns)
+
+    def _rmatmat(self, columns: Tensor) -> Tensor:
+        return self._inner._matmat(columns)
