@@ -2,7 +2,7 @@
 
 import copy
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Self
 
 import torch
@@ -106,6 +106,14 @@ class Network:
         other.parameters = {k: values[k] for k in self.parameters}
         if buffers is not None:
             other.buffers = {k: buffers[k].detach().to(self.device, v.dtype) for k, v in self.buffers.items()}
+        return other
+
+    def restricted(self, names: Collection[str]) -> "Network":
+        """The same function with only the named parameters free; the others join the buffers."""
+        other = copy.copy(self)
+        other.parameters = {k: v for k, v in self.parameters.items() if k in names}
+        other.buffers = {**self.buffers, **{k: v for k, v in self.parameters.items() if k not in names}}
+        other.layout = ParameterLayout.of(other.parameters)
         return other
 
     def eval(self) -> Self:

@@ -1,0 +1,16 @@
+"""Tangent kernels: the empirical kernel, distances between kernels, alignment with labels."""
+
+from isthmus.kernel.alignment import effective_rank, label_alignment
+from isthmus.kernel.distance import kernel_distance
+from isthmus.kernel.methods import Auto, JacobianContraction, Structured
+from isthmus.kernel.ntk import empirical_ntk
+
+__all__ = [
+    "Auto",
+    "JacobianContraction",
+    "Structured",
+    "effective_rank",
+    "empirical_ntk",
+    "kernel_distance",
+    "label_alignment",
+]
