@@ -183,7 +183,7 @@ def provenance(source: "Problem | Network", seed: Seed | str = "", *, verified: 
 def versions() -> dict[str, str]:
     """Versions of what computes the numbers."""
     own = {"isthmus": metadata.version("isthmus"), "python": platform.python_version()}
-    return own | {"torch": torch.__version__, "numpy": np.__version__}
+    return own | {"torch": str(torch.__version__), "numpy": np.__version__}
 
 
 def _read(source: Any, targets: Any) -> tuple[Tensor, Tensor]:
