@@ -90,15 +90,19 @@ def top_eigenpairs(
         wanted = order[:k]
         floor = 4 * machine_epsilon(operator.dtype) * np.sqrt(size)
         goal = max(rtol, floor) * max(np.abs(values).max(initial=0.0), 1e-300)
-        done = len(wanted) == k and bool((space.residuals(wanted, values, weights) <= goal).all())
+        rest, residuals = space.remainders(wanted, values, weights)
+        done = len(wanted) == k and bool((residuals <= goal).all())
         stable = done and confirmed is not None and bool(np.abs(values[wanted] - confirmed).max() <= 2 * goal)
         if stable or space.filled == size or operator.matvecs - before >= limit:
             return _finish(operator, space.vectors(wanted, weights), goal, k, before)
         confirmed = values[wanted] if done else None
+        exhausted = space.next is None
         if space.filled + _GROWTH > space.capacity and space.capacity < size:
             space.compress(order[: 2 * k + 10], values, weights)
         if done:
             space.next = None
+        elif not exhausted:
+            space.aim(rest[int(residuals.argmax())])
 
 
 class _Space:
@@ -133,12 +137,18 @@ class _Space:
         rank = {"LA": -numbers, "SA": numbers, "LM": -np.abs(numbers)}[which]
         return np.argsort(rank, kind="stable"), numbers, weights
 
-    def residuals(self, chosen: np.ndarray, values: np.ndarray, weights: Tensor) -> np.ndarray:
-        """``|A v - lambda v|`` of the chosen Ritz pairs."""
+    def remainders(self, chosen: np.ndarray, values: np.ndarray, weights: Tensor) -> tuple[Tensor, np.ndarray]:
+        """``A v - lambda v`` of the chosen Ritz pairs as rows, and their norms."""
         mixing = self._mixing(chosen, weights)
         numbers = torch.from_numpy(values[chosen]).to(mixing)
         images, rows = mixing.T @ self.images[: self.filled], mixing.T @ self.basis[: self.filled]
-        return (images - numbers[:, None] * rows).double().norm(dim=1).cpu().numpy()
+        rest = images - numbers[:, None] * rows
+        return rest, rest.double().norm(dim=1).cpu().numpy()
+
+    def aim(self, remainder: Tensor) -> None:
+        """Go on along this remainder. In a space grown from one start all remainders are parallel; later they are not."""
+        rest = orthogonalize(remainder, self.basis[: self.filled])
+        self.next = rest / rest.norm() if float(rest.norm()) > 0 else None
 
     def vectors(self, chosen: np.ndarray, weights: Tensor) -> Tensor:
         """The chosen Ritz vectors as unit columns, ``(p, k)``."""
