@@ -1,0 +1,8 @@
+"""The chapters of the atlas, in the order of its questions."""
+
+from isthmus.report.chapter import Chapter
+from isthmus.report.chapters.claims import CLAIMS
+from isthmus.report.chapters.kernel import KERNEL
+from isthmus.report.chapters.training import TRAINING
+
+CHAPTERS: tuple[Chapter, ...] = (TRAINING, KERNEL, CLAIMS)

@@ -1,0 +1,61 @@
+"""Chapter: which statements were checked, and do they hold here?"""
+
+from collections import Counter
+
+from isthmus.plots.claims import plot_rate
+from isthmus.report.chapter import Chapter, Headline, Plate, Records
+from isthmus.results.claims import ClaimResult
+
+_PREFIX = "claims/"
+_ORDER = ("holds", "consistent", "fails", "inapplicable", "inconclusive")
+
+
+def results(records: Records) -> list[tuple[str, ClaimResult]]:
+    """The checked claims by record name."""
+    return [(name, record) for name, record in records.items() if name.startswith(_PREFIX)]
+
+
+def _counts(records: Records) -> Counter[str]:
+    return Counter(record.verdict for _, record in results(records))
+
+
+def _sentence(records: Records) -> str:
+    counts, total = _counts(records), len(results(records))
+    words = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
+    decided = [record for _, record in results(records) if record.verdict in ("holds", "consistent", "fails")]
+    failed = sum(record.control_verdict == "fails" for record in decided)
+    return f"Of {total} checked statements: {words}; {failed} of {len(decided)} negative controls failed as they must."
+
+
+def _headline(records: Records) -> list[Headline]:
+    counts = _counts(records)
+    return [Headline(f"claims: {verdict}", str(counts[verdict])) for verdict in _ORDER if counts[verdict]]
+
+
+def _figures(records: Records) -> list[Plate]:
+    return [
+        Plate(
+            f"claim-{record.claim}",
+            f"{record.statement} Points: {len(record.measured)} seeds at each width; lines: geometric means. {record.evidence} "
+            f"Control: {record.control_evidence} Scale: {record.scale}.",
+            lambda record=record: plot_rate(record),
+            f"Measured quantity against width for the claim {record.claim} and its control",
+            record,
+            f"records/{name}.safetensors",
+        )
+        for name, record in results(records)
+        if record.kind == "asymptotic" and record.scale_axis.size > 1
+    ]
+
+
+CLAIMS = Chapter(
+    id="claims",
+    title="Claims",
+    question="Which statements of the theory were checked on this network, and do they hold?",
+    needs={_PREFIX: ClaimResult},
+    required=1,
+    sentence=_sentence,
+    strength=1,
+    headline=_headline,
+    figures=_figures,
+)
