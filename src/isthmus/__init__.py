@@ -1,1 +1,77 @@
-"""isthmus maps the loss landscape of your own neural network."""
+"""isthmus maps the loss landscape of your own neural network.
+
+Names are resolved on first use, so that importing isthmus loads no torch.
+"""
+
+import importlib
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from isthmus._core.seeds import Seed
+    from isthmus.curvature.barrier import error_barrier
+    from isthmus.curvature.density import spectral_density
+    from isthmus.curvature.eigenvalues import hessian_eigenvalues
+    from isthmus.curvature.lines import loss_along_line
+    from isthmus.curvature.operators import ggn_operator, hessian_operator
+    from isthmus.kernel.alignment import effective_rank, label_alignment
+    from isthmus.kernel.distance import kernel_distance
+    from isthmus.kernel.methods import Auto, JacobianContraction, Structured
+    from isthmus.kernel.ntk import empirical_ntk
+    from isthmus.model.data import Task, builtin_task
+    from isthmus.model.network import Network
+    from isthmus.model.problem import Problem
+    from isthmus.report.atlas import render
+    from isthmus.results.catalog import load_record
+    from isthmus.studies.survey import survey
+    from isthmus.training.loop import train
+    from isthmus.training.recorder import Recorder
+    from isthmus.training.trajectory import Trajectory, open_trajectory, replay
+
+_NAMES = {
+    "Auto": "isthmus.kernel.methods",
+    "JacobianContraction": "isthmus.kernel.methods",
+    "Network": "isthmus.model.network",
+    "Problem": "isthmus.model.problem",
+    "Recorder": "isthmus.training.recorder",
+    "Seed": "isthmus._core.seeds",
+    "Structured": "isthmus.kernel.methods",
+    "Task": "isthmus.model.data",
+    "Trajectory": "isthmus.training.trajectory",
+    "builtin_task": "isthmus.model.data",
+    "effective_rank": "isthmus.kernel.alignment",
+    "empirical_ntk": "isthmus.kernel.ntk",
+    "error_barrier": "isthmus.curvature.barrier",
+    "ggn_operator": "isthmus.curvature.operators",
+    "hessian_eigenvalues": "isthmus.curvature.eigenvalues",
+    "hessian_operator": "isthmus.curvature.operators",
+    "kernel_distance": "isthmus.kernel.distance",
+    "label_alignment": "isthmus.kernel.alignment",
+    "load_record": "isthmus.results.catalog",
+    "loss_along_line": "isthmus.curvature.lines",
+    "open_trajectory": "isthmus.training.trajectory",
+    "render": "isthmus.report.atlas",
+    "replay": "isthmus.training.trajectory",
+    "spectral_density": "isthmus.curvature.density",
+    "survey": "isthmus.studies.survey",
+    "train": "isthmus.training.loop",
+}
+
+__all__ = [  # noqa: RUF022 - the same order as the table
+    "Auto", "JacobianContraction", "Network", "Problem", "Recorder", "Seed", "Structured", "Task", "Trajectory", "builtin_task",
+    "effective_rank", "empirical_ntk", "error_barrier", "ggn_operator", "hessian_eigenvalues", "hessian_operator",
+    "kernel_distance", "label_alignment", "load_record", "loss_along_line", "open_trajectory", "render", "replay",
+    "spectral_density", "survey", "train",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return metadata.version("isthmus")
+    if name not in _NAMES:
+        raise AttributeError(f"module 'isthmus' has no attribute {name!r}")
+    return getattr(importlib.import_module(_NAMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,66 @@
+"""What a check measured, what was predicted, and the rule that compares them."""
+
+import enum
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+
+class Verdict(enum.Enum):
+    """The five verdicts, fixed for good."""
+
+    HOLDS = "holds"
+    CONSISTENT = "consistent"
+    FAILS = "fails"
+    INAPPLICABLE = "inapplicable"
+    INCONCLUSIVE = "inconclusive"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """Predicted against measured.
+
+    Attributes:
+        quantity: what was measured, in words.
+        predicted: the predicted value, in words.
+        estimate: the measured number that the rule looks at.
+        interval: its 95 % interval over seeds; equal to the estimate twice when the check is exact.
+        rule: ``"at most"``: the number must not exceed the threshold.
+        threshold: where the rule draws the line.
+        reason: why the line is there.
+        exact: whether passing means `holds` (to floating point) or `consistent` (statistically).
+        axis: what was varied, ``(x,)``.
+        measured: all measurements, ``(seed, x)``.
+    """
+
+    quantity: str
+    predicted: str
+    estimate: float
+    interval: tuple[float, float]
+    rule: Literal["at most"] = "at most"
+    threshold: float
+    reason: str
+    exact: bool
+    axis: np.ndarray
+    measured: np.ndarray
+
+    @property
+    def verdict(self) -> Verdict:
+        """`holds` or `consistent` when the whole interval obeys the rule, `fails` when none of it does."""
+        low, high = self.interval
+        if not (np.isfinite(low) and np.isfinite(high)):
+            return Verdict.INCONCLUSIVE
+        if high <= self.threshold:
+            return Verdict.HOLDS if self.exact else Verdict.CONSISTENT
+        return Verdict.FAILS if low > self.threshold else Verdict.INCONCLUSIVE
+
+    @property
+    def words(self) -> str:
+        """Predicted, measured and the rule, in one line."""
+        low, high = self.interval
+        spread = "" if self.exact else f" [{low:.3g}, {high:.3g}]"
+        return (
+            f"{self.quantity}: {self.estimate:.3g}{spread} over {len(self.measured)} seed{'s' if len(self.measured) > 1 else ''}; "
+            f"predicted {self.predicted}; rule: {self.rule} {self.threshold:.3g} ({self.reason})."
+        )

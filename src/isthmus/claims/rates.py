@@ -1,0 +1,35 @@
+"""Rates over sizes with intervals over seeds."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from isthmus._core.errors import InputError
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A fitted exponent: mean over seeds and its 95 % Student interval."""
+
+    slope: float
+    interval: tuple[float, float]
+
+
+def fit_rate(sizes: np.ndarray, measured: np.ndarray) -> Rate:
+    """The exponent s of ``measured ~ size^s``: least squares in log-log for each seed, then mean and interval over seeds.
+
+    Args:
+        sizes: ``(x,)``, at least four.
+        measured: positive, ``(seed, x)``, at least two seeds.
+
+    Raises:
+        InputError: fewer than four sizes or two seeds, or a measurement that is not positive.
+    """
+    if len(sizes) < 4 or len(measured) < 2:
+        raise InputError(f"A rate needs at least 4 sizes and 2 seeds, found {len(sizes)} and {len(measured)}.")
+    if not (np.asarray(measured) > 0).all():
+        raise InputError("A rate needs positive measurements; one is zero, negative or not a number.")
+    slopes = np.polyfit(np.log(sizes), np.log(measured).T, 1)[0]
+    half = stats.t.ppf(0.975, len(slopes) - 1) * slopes.std(ddof=1) / np.sqrt(len(slopes))
+    return Rate(float(slopes.mean()), (float(slopes.mean() - half), float(slopes.mean() + half)))

@@ -1,0 +1,14 @@
+"""The papers, each as a folder that binds claims to measurements."""
+
+from isthmus.claims import Claim
+from isthmus.papers.fort2020 import PAPER as FORT2020
+from isthmus.papers.paper import Paper
+
+PAPERS: tuple[Paper, ...] = (FORT2020,)
+
+__all__ = ["PAPERS", "Paper", "all_claims"]
+
+
+def all_claims() -> dict[str, tuple[Paper, Claim]]:
+    """``paper.claim`` to the paper and the claim, in order."""
+    return {f"{paper.key}.{claim.id}": (paper, claim) for paper in PAPERS for claim in paper.claims}

@@ -1,0 +1,36 @@
+"""All kinds of record, and reading one without knowing its kind."""
+
+import os
+
+from isthmus._core.errors import InputError
+from isthmus.results import claims, curvature, kernel, training
+from isthmus.results.record import Record, read_schema
+
+KINDS: dict[str, type[Record]] = {
+    kind.schema: kind
+    for kind in (
+        claims.ClaimResult,
+        curvature.Eigenvalues,
+        curvature.ErrorBarrier,
+        curvature.LossLine,
+        curvature.SharpnessTimeline,
+        curvature.SpectralDensity,
+        curvature.TwinBarriers,
+        kernel.KernelDistance,
+        kernel.KernelTimeline,
+        kernel.Ntk,
+        training.TrainingHistory,
+    )
+}
+
+
+def load_record(path: str | os.PathLike) -> Record:
+    """Read a record of whatever kind the file says it is.
+
+    Raises:
+        InputError: the file is missing, damaged, foreign, or of a kind that this version does not know.
+    """
+    schema = read_schema(path)
+    if schema not in KINDS:
+        raise InputError(f"{path} holds a {schema!r} record, which this version does not know; it knows {', '.join(KINDS)}.")
+    return KINDS[schema].load(path)
