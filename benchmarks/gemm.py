@@ -13,7 +13,7 @@ def gemm_peak(dtype: torch.dtype = torch.float32, size: int = 2048, repeats: int
     return 2 * size**3 / statistics.median(seconds(lambda: a @ b) for _ in range(repeats))
 
 
-def seconds(work) -> float:  # noqa: ANN001
+def seconds(work) -> float:
     """Wall seconds of one call."""
     start = time.perf_counter()
     work()

@@ -1,14 +1,14 @@
 """Structured NTK of an MLP 784-512-512-10 with 10 outputs, as a fraction of the GEMM peak (one thread, medians)."""
 
+import itertools
 import statistics
 import sys
 
 import torch
-from gemm import gemm_peak, seconds
 from torch import nn
 
-from isthmus.kernel import empirical_ntk
-from isthmus.kernel import Structured
+from gemm import gemm_peak, seconds
+from isthmus.kernel import Structured, empirical_ntk
 
 
 def necessary_flops(samples: int, outputs: int, widths: list[int]) -> float:
@@ -17,7 +17,7 @@ def necessary_flops(samples: int, outputs: int, widths: list[int]) -> float:
     The last layer's deltas are the identity, and no gradient of the inputs is needed.
     """
     total = 0.0
-    for index, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+    for index, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
         total += 2 * samples * fan_in * fan_out * (1 if index == 0 else 1 + outputs)
         if fan_out != widths[-1]:
             total += (samples * outputs) ** 2 / 2 * 2 * fan_out

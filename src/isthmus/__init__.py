@@ -57,7 +57,7 @@ _NAMES = {
     "train": "isthmus.training.loop",
 }
 
-__all__ = [  # noqa: RUF022 - the same order as the table
+__all__ = [
     "Auto", "JacobianContraction", "Network", "Problem", "Recorder", "Seed", "Structured", "Task", "Trajectory", "builtin_task",
     "effective_rank", "empirical_ntk", "error_barrier", "ggn_operator", "hessian_eigenvalues", "hessian_operator",
     "kernel_distance", "label_alignment", "load_record", "loss_along_line", "open_trajectory", "render", "replay",

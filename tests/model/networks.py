@@ -76,7 +76,13 @@ def mlp(bias: bool = True) -> nn.Module:
 
 def cnn() -> nn.Module:
     return nn.Sequential(
-        nn.Conv1d(1, 3, 3, padding=1), nn.BatchNorm1d(3), nn.GELU(), nn.Conv1d(3, 4, 3, stride=2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)
+        nn.Conv1d(1, 3, 3, padding=1),
+        nn.BatchNorm1d(3),
+        nn.GELU(),
+        nn.Conv1d(3, 4, 3, stride=2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(8, 3),
     )
 
 
@@ -105,10 +111,8 @@ def build(name: str, samples: int = 5, seed: int = 0) -> tuple[nn.Module, Tensor
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         module = make().double().eval()
-        if tokens:
-            inputs = torch.randint(0, 7, (samples, *shape))
-        else:
-            inputs = torch.randn(samples, *shape, dtype=torch.float64)
+        words, numbers = torch.randint(0, 7, (samples, *shape)), torch.randn(samples, *shape, dtype=torch.float64)
+        inputs = words if tokens else numbers
         with torch.no_grad():
             classes = module(inputs).shape[1]
         return module, inputs, torch.randint(0, classes, (samples,))

@@ -39,7 +39,9 @@ def test_vjp_and_jvp_are_the_jacobian_and_its_transpose(case: tuple) -> None:
     v = direction(network)
     u = torch.randn(dense.shape[:2], dtype=torch.float64, generator=torch.Generator().manual_seed(2))
     torch.testing.assert_close(derivatives.output_jvp(network, inputs, v), dense @ v, rtol=1e-9, atol=1e-11)
-    torch.testing.assert_close(derivatives.output_vjp(network, inputs, u), torch.einsum("nc,ncp->p", u, dense), rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(
+        derivatives.output_vjp(network, inputs, u), torch.einsum("nc,ncp->p", u, dense), rtol=1e-9, atol=1e-11
+    )
 
 
 def test_gradient_equals_torch(case: tuple) -> None:
@@ -67,7 +69,7 @@ def test_hessian_is_symmetric_and_passes_its_self_checks(case: tuple) -> None:
 
 
 def test_ggn_equals_its_definition(case: tuple) -> None:
-    module, inputs, targets = case
+    module, inputs, _ = case
     problem = problem_of(case)
     jacobian = reference.dense_jacobian(module, inputs)
     soft = module(inputs).detach().softmax(1)
@@ -109,12 +111,12 @@ def test_data_dependent_branch_is_looped_over() -> None:
 def test_a_wrong_derivative_is_caught() -> None:
     class Crooked(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, x):  # noqa: ANN001, ANN205
+        def forward(ctx, x):
             ctx.save_for_backward(x)
             return x**3
 
         @staticmethod
-        def backward(ctx, grad):  # noqa: ANN001, ANN205
+        def backward(ctx, grad):
             (x,) = ctx.saved_tensors
             return grad * 3 * x.detach() * x
 
@@ -146,12 +148,12 @@ def test_cotangents_of_a_wrong_shape_are_refused() -> None:
 def test_a_layer_without_second_derivative_is_named() -> None:
     class Once(torch.autograd.Function):
         @staticmethod
-        def forward(ctx, x):  # noqa: ANN001, ANN205
+        def forward(ctx, x):
             return x.sin()
 
         @staticmethod
         @torch.autograd.function.once_differentiable
-        def backward(ctx, grad):  # noqa: ANN001, ANN205
+        def backward(ctx, grad):
             return 2 * grad
 
     class Net(nn.Module):

@@ -31,7 +31,9 @@ def test_cross_entropy_of_sequences_and_of_probabilities() -> None:
     logits, labels = torch.randn(4, 3, 5), torch.randint(0, 3, (4, 5))
     torch.testing.assert_close(understand(nn.CrossEntropyLoss())(logits, labels), nn.CrossEntropyLoss()(logits, labels))
     soft = torch.randn(4, 3).softmax(1)
-    torch.testing.assert_close(understand(nn.CrossEntropyLoss())(logits[..., 0], soft), nn.CrossEntropyLoss()(logits[..., 0], soft))
+    torch.testing.assert_close(
+        understand(nn.CrossEntropyLoss())(logits[..., 0], soft), nn.CrossEntropyLoss()(logits[..., 0], soft)
+    )
 
 
 @pytest.mark.parametrize(("reduction", "name"), [("mean", "mse_entries"), ("sum", "sum")])

@@ -18,7 +18,9 @@ def dense_jacobian(module: nn.Module, inputs: Tensor) -> Tensor:
         outputs = module(x[None]).reshape(-1)
         for value in outputs:
             grads = torch.autograd.grad(value, params, retain_graph=True, allow_unused=True)
-            rows.append(torch.cat([(g if g is not None else torch.zeros_like(p)).reshape(-1) for g, p in zip(grads, params, strict=True)]))
+            rows.append(
+                torch.cat([(g if g is not None else torch.zeros_like(p)).reshape(-1) for g, p in zip(grads, params, strict=True)])
+            )
     return torch.stack(rows).reshape(len(inputs), -1, rows[0].numel())
 
 

@@ -60,7 +60,8 @@ class Evidence:
         """Predicted, measured and the rule, in one line."""
         low, high = self.interval
         spread = "" if self.exact else f" [{low:.3g}, {high:.3g}]"
+        seeds = f"{len(self.measured)} seed{'s' if len(self.measured) > 1 else ''}"
         return (
-            f"{self.quantity}: {self.estimate:.3g}{spread} over {len(self.measured)} seed{'s' if len(self.measured) > 1 else ''}; "
-            f"predicted {self.predicted}; rule: {self.rule} {self.threshold:.3g} ({self.reason})."
+            f"{self.quantity}: {self.estimate:.3g}{spread} over {seeds}; predicted {self.predicted}; "
+            f"rule: {self.rule} {self.threshold:.3g} ({self.reason})."
         )

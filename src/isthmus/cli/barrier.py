@@ -1,4 +1,4 @@
-"""isthmus barrier"""
+"""The verb `isthmus barrier`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""isthmus claims"""
+"""The verb `isthmus claims`."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -59,7 +59,9 @@ def check(
     for name in claim or known:
         paper, found = known[name]
         result = check_claim(found, problem, paper=paper.key, scale=scale, seed=seed)
-        console.print(f"[bold]{name}[/bold]: {result.verdict}{f' (unmet: {result.unmet})' if result.unmet else ''}", highlight=False)
+        console.print(
+            f"[bold]{name}[/bold]: {result.verdict}{f' (unmet: {result.unmet})' if result.unmet else ''}", highlight=False
+        )
         if result.evidence:
             console.print(f"  {result.evidence}", highlight=False)
             console.print(f"  control: {result.control_verdict}. {result.control_evidence}", highlight=False)

@@ -1,4 +1,4 @@
-"""isthmus hessian"""
+"""The verb `isthmus hessian`."""
 
 import sys
 from pathlib import Path
@@ -53,11 +53,10 @@ def hessian(
     problem = problem_at(target, checkpoint).to(torch.float64)
     problem = problem if samples is None else first_samples(problem, samples)
     if density:
-        record = spectral_density(problem, matrix=matrix, seed=seed)
-    else:
-        record = hessian_eigenvalues(problem, k, rtol=rtol, matrix=matrix, seed=seed)
+        return show(spectral_density(problem, matrix=matrix, seed=seed), as_json=as_json, out=out)
+    record = hessian_eigenvalues(problem, k, rtol=rtol, matrix=matrix, seed=seed)
     code = show(record, as_json=as_json, out=out)
-    if not as_json and not density:
+    if not as_json:
         for value, residual, sure in zip(record.values, record.residuals, record.converged, strict=True):
             flag = "" if sure else "  (not converged)"
             sys.stdout.write(f"  {value:14.8g}  residual {residual:.1e}{flag}\n")

@@ -28,12 +28,12 @@ def load_task(target: str) -> Task:
     function = getattr(module, name, None)
     if not callable(function):
         known = [k for k, v in vars(module).items() if callable(v) and getattr(v, "__module__", "") == module.__name__]
-        raise InputError(
-            f"{path} has no function {name!r}; it defines {', '.join(known) or 'no functions'}. Write:\n{EXAMPLE}"
-        )
+        raise InputError(f"{path} has no function {name!r}; it defines {', '.join(known) or 'no functions'}. Write:\n{EXAMPLE}")
     problem = _call(function, path, name)
     if not isinstance(problem, Problem):
-        raise InputError(f"{name}() in {path} returned a {type(problem).__name__}; an isthmus.Problem is needed. Write:\n{EXAMPLE}")
+        raise InputError(
+            f"{name}() in {path} returned a {type(problem).__name__}; an isthmus.Problem is needed. Write:\n{EXAMPLE}"
+        )
     return Task(
         problem=problem,
         optimizer=getattr(module, "optimizer", None) or Sgd(),

@@ -1,4 +1,4 @@
-"""isthmus ntk"""
+"""The verb `isthmus ntk`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""isthmus render"""
+"""The verb `isthmus render`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""isthmus survey"""
+"""The verb `isthmus survey`."""
 
 import json
 import shlex

@@ -74,7 +74,7 @@ def error_barrier(
         values=values,
         mean=values.max(axis=1) - (values[:, 0] + values[:, -1]) / 2,
         chord=(values - chord).max(axis=1),
-        quantities=[name for name, there in zip(names, present, strict=True) if there],
+        quantities=[names[row] for row in np.flatnonzero(present)],
         status=Status.EXACT,
         method=f"{len(alphas)} points on the line"
         + (f", BatchNorm statistics: {bn}" if has_running_statistics(problem.network) else ""),

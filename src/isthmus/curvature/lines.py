@@ -17,9 +17,7 @@ from isthmus.results.provenance import Cost
 _NOTHING = Score(loss=math.nan, error=math.nan)
 
 
-def loss_along_line(
-    problem: Problem, start: Tensor, direction: Tensor, positions: Sequence[float] | np.ndarray
-) -> LossLine:
+def loss_along_line(problem: Problem, start: Tensor, direction: Tensor, positions: Sequence[float] | np.ndarray) -> LossLine:
     """Loss and 0-1 error at ``w = start + a * direction`` for each position a, on train and test data.
 
     Directions are taken as they are: nothing is normalized or rescaled per filter.

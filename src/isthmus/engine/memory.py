@@ -21,9 +21,10 @@ def available_bytes() -> int:
 
 def _cgroup_bytes() -> int:
     try:
-        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as limit, open(
-            "/sys/fs/cgroup/memory.current", encoding="ascii"
-        ) as used:
+        with (
+            open("/sys/fs/cgroup/memory.max", encoding="ascii") as limit,
+            open("/sys/fs/cgroup/memory.current", encoding="ascii") as used,
+        ):
             return int(limit.read()) - int(used.read())
     except (OSError, ValueError):
         return 2**62

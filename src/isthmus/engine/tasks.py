@@ -13,4 +13,4 @@ def map_tasks(function: Callable[..., Any], tasks: Iterable[tuple], *, workers: 
     """
     if workers == 1:
         return [function(*task) for task in tasks]
-    return joblib.Parallel(n_jobs=workers)(joblib.delayed(function)(*task) for task in tasks)
+    return list(joblib.Parallel(n_jobs=workers)(joblib.delayed(function)(*task) for task in tasks))

@@ -65,6 +65,4 @@ def orthogonalize(vector: Tensor, rows: Tensor) -> Tensor:
 
 
 def _done(alphas: list[float], betas: list[float], basis: Tensor, *, exhausted: bool) -> Tridiagonal:
-    return Tridiagonal(
-        torch.tensor(alphas, dtype=torch.float64), torch.tensor(betas, dtype=torch.float64), basis, exhausted
-    )
+    return Tridiagonal(torch.tensor(alphas, dtype=torch.float64), torch.tensor(betas, dtype=torch.float64), basis, exhausted)

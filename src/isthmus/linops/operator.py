@@ -1,6 +1,7 @@
 """Linear operators on torch vectors: a shape, a product, a count of products."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 import scipy.sparse.linalg
@@ -60,9 +61,8 @@ class LinearOperator(ABC):
             return (self.T @ torch.from_numpy(np.array(x)).to(self.device, self.dtype)).cpu().numpy()
 
         dtype = np.dtype(str(self.dtype).removeprefix("torch."))
-        return scipy.sparse.linalg.LinearOperator(  # pyright: ignore[reportCallIssue]
-            shape=self.shape, matvec=forward, rmatvec=backward, matmat=forward, rmatmat=backward, dtype=dtype
-        )
+        products: dict[str, Any] = {"matvec": forward, "rmatvec": backward, "matmat": forward, "rmatmat": backward}
+        return scipy.sparse.linalg.LinearOperator(shape=self.shape, dtype=dtype, **products)
 
 
 class SymmetricOperator(LinearOperator):

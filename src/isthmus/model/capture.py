@@ -59,7 +59,7 @@ def linear_factors(network: Network, inputs: Tensor, names: Mapping[str, nn.Line
         watched = [z for name in names for _, z in calls[name]]
         gradients = [_gradients(column, watched) for column in outputs.unbind(1)]
     factors, position = [], 0
-    for name, layer in names.items():
+    for name in names:
         count = len(calls[name])
         if count == 0:
             continue

@@ -94,9 +94,7 @@ def digits(seed: Seed | int = 0) -> DataSet:
     return DataSet(*(_tensor(part) for part in (standardized[train], labels[train], standardized[test], labels[test])))
 
 
-def teacher(
-    *, inputs: int = 10, width: int = 4, samples: int = 500, test_samples: int = 500, seed: Seed | int = 0
-) -> DataSet:
+def teacher(*, inputs: int = 10, width: int = 4, samples: int = 500, test_samples: int = 500, seed: Seed | int = 0) -> DataSet:
     """Gaussian inputs labeled by a random two-layer tanh network, scaled to unit output variance; no noise.
 
     Args:
@@ -139,9 +137,7 @@ def builtin_task(name: str, seed: Seed | int = 0) -> Task:
 
 
 def _problem(module: nn.Module, data: DataSet, loss: nn.Module, name: str) -> Problem:
-    return Problem(
-        module, data.train_inputs, data.train_targets, loss, test=(data.test_inputs, data.test_targets), name=name
-    )
+    return Problem(module, data.train_inputs, data.train_targets, loss, test=(data.test_inputs, data.test_targets), name=name)
 
 
 def _tensor(array: np.ndarray) -> Tensor:

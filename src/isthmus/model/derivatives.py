@@ -328,7 +328,7 @@ def _holds_error_node(tensors: Sequence[Tensor]) -> bool:
 
     The engine prunes this node away when only some inputs are asked for, and zeros would come back silently.
     """
-    stack = [tensor.grad_fn for tensor in tensors if tensor.grad_fn is not None]
+    stack = [tensor.grad_fn for tensor in tensors]
     seen = set()
     while stack:
         node = stack.pop()
@@ -337,7 +337,7 @@ def _holds_error_node(tensors: Sequence[Tensor]) -> bool:
         seen.add(node)
         if node.name().endswith("Error"):
             return True
-        stack.extend(following for following, _ in node.next_functions)
+        stack += [following for following, _ in node.next_functions]
     return False
 
 

@@ -35,9 +35,7 @@ class Network:
         DtypeError: parameters of several floating dtypes, with no `dtype` given.
     """
 
-    def __init__(
-        self, module: nn.Module, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None
-    ) -> None:
+    def __init__(self, module: nn.Module, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> None:
         if not isinstance(module, nn.Module):
             raise InputError(f"A torch.nn.Module was needed, found {type(module).__name__}. Pass the module itself.")
         if any(is_lazy(p) for p in module.parameters()):
@@ -132,9 +130,7 @@ class Network:
         other._modes = self._modes
         return other
 
-    def forward(
-        self, parameters: Mapping[str, Tensor], inputs: Tensor, buffers: Mapping[str, Tensor] | None = None
-    ) -> Tensor:
+    def forward(self, parameters: Mapping[str, Tensor], inputs: Tensor, buffers: Mapping[str, Tensor] | None = None) -> Tensor:
         """The module's own output at these parameters; differentiable in them.
 
         Raises:
@@ -158,9 +154,7 @@ class Network:
             )
         return outputs
 
-    def apply(
-        self, parameters: Mapping[str, Tensor], inputs: Tensor, buffers: Mapping[str, Tensor] | None = None
-    ) -> Tensor:
+    def apply(self, parameters: Mapping[str, Tensor], inputs: Tensor, buffers: Mapping[str, Tensor] | None = None) -> Tensor:
         """The output with all trailing axes flattened, ``(n, c)``; differentiable in the parameters."""
         outputs = self.forward(parameters, inputs, buffers)
         return outputs.reshape(outputs.shape[0], -1)

@@ -100,6 +100,7 @@ class Problem:
 
     def to(self, dtype: torch.dtype) -> "Problem":
         """The same problem with network and floating data in another dtype."""
+
         def cast(tensor: Tensor | None) -> Tensor | None:
             return tensor.to(dtype) if tensor is not None and tensor.is_floating_point() else tensor
 
@@ -128,7 +129,9 @@ class Problem:
         if inputs.ndim == 0 or targets.ndim == 0 or len(inputs) == 0:
             raise InputError(f"The {which} data are empty (inputs {tuple(inputs.shape)}); at least one sample is needed.")
         if len(inputs) != len(targets):
-            raise ShapeError(f"The {which} data have {len(inputs)} inputs and {len(targets)} targets; one target per input is needed.")
+            raise ShapeError(
+                f"The {which} data have {len(inputs)} inputs and {len(targets)} targets; one target per input is needed."
+            )
         admitted = []
         for role, tensor in (("inputs", inputs), ("targets", targets)):
             tensor = tensor.detach()
@@ -142,7 +145,9 @@ class Problem:
                 tensor = tensor.to(self.network.dtype)
             if tensor.device != self.network.device:
                 if not move:
-                    raise DeviceError(f"The {which} {role} are on {tensor.device}, the network on {self.network.device}. Pass device=.")
+                    raise DeviceError(
+                        f"The {which} {role} are on {tensor.device}, the network on {self.network.device}. Pass device=."
+                    )
                 tensor = tensor.to(self.network.device)
             admitted.append(tensor)
         return admitted[0], admitted[1]

@@ -37,13 +37,19 @@ def permute_units(
         VerificationError: the outputs changed although all tensors moved.
     """
     if sorted(permutation.tolist()) != list(range(group.size)):
-        raise ShapeError(f"A permutation of 0..{group.size - 1} was needed for {group.name}, found shape {tuple(permutation.shape)}.")
+        raise ShapeError(
+            f"A permutation of 0..{group.size - 1} was needed for {group.name}, found shape {tuple(permutation.shape)}."
+        )
     state = {**network.buffers, **network.parameters}
     for name, axis in group.incoming + (group.outgoing if tensors == "all" else ()):
         state[name] = state[name].index_select(axis, permutation.to(state[name].device))
     moved = network.at({k: state[k] for k in network.parameters}, {k: state[k] for k in network.buffers})
     if verify_on is not None and tensors == "all":
         before, after = network(verify_on), moved(verify_on)
-        if not torch.allclose(before, after, rtol=0, atol=tolerance(network.dtype, terms=4096, depth=8) * float(before.abs().max())):
-            raise VerificationError(f"Permuting the units of {group.name} changed the outputs by {float((after - before).abs().max()):.3g}.")
+        if not torch.allclose(
+            before, after, rtol=0, atol=tolerance(network.dtype, terms=4096, depth=8) * float(before.abs().max())
+        ):
+            raise VerificationError(
+                f"Permuting the units of {group.name} changed the outputs by {float((after - before).abs().max()):.3g}."
+            )
     return moved

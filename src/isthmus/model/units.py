@@ -87,14 +87,18 @@ def exchangeable_units(source: nn.Module | Network) -> list[UnitGroup]:
             continue
         bias = ((layer.bias, 0),) if layer.bias is not None else ()
         outgoing = tuple((layers[reader].weight, 1) for reader in readers)
-        groups.append(UnitGroup(layer.weight.removesuffix(".weight"), sizes[layer.weight][0], ((layer.weight, 0), *bias), outgoing))
+        groups.append(
+            UnitGroup(layer.weight.removesuffix(".weight"), sizes[layer.weight][0], ((layer.weight, 0), *bias), outgoing)
+        )
     return groups
 
 
 def _linear(node: fx.Node, modules: dict[str, nn.Module]) -> _Linear | None:
     if node.op == "call_module" and type(modules[str(node.target)]) is nn.Linear:
         layer = modules[str(node.target)]
-        return _Linear(f"{node.target}.weight", f"{node.target}.bias" if layer.bias is not None else None, node.all_input_nodes[0])
+        return _Linear(
+            f"{node.target}.weight", f"{node.target}.bias" if layer.bias is not None else None, node.all_input_nodes[0]
+        )
     if node.op == "call_function" and node.target is functional.linear:
         tensors = [*node.args, *(node.kwargs[k] for k in ("weight", "bias") if k in node.kwargs)]
         named = [a for a in tensors[1:] if isinstance(a, fx.Node)]

@@ -1,5 +1,6 @@
 """Networks with a stated parametrization."""
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -11,9 +12,6 @@ from isthmus._core.errors import InputError
 from isthmus._core.seeds import Seed, as_seed
 from isthmus.linops.random import forked_rng, gaussian
 
-ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "erf": lambda: Erf()}
-Scaling = Literal["ntk", "mean_field"]
-
 
 class Erf(nn.Module):
     """The error function as an activation."""
@@ -21,6 +19,10 @@ class Erf(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """``erf(x)``, entry by entry."""
         return torch.erf(x)
+
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "erf": Erf}
+Scaling = Literal["ntk", "mean_field"]
 
 
 def mlp(widths: Sequence[int], activation: str = "relu", *, seed: Seed | int = 0) -> nn.Sequential:
@@ -39,7 +41,7 @@ def mlp(widths: Sequence[int], activation: str = "relu", *, seed: Seed | int = 0
     make = _activation(activation)
     layers: list[nn.Module] = []
     with forked_rng(as_seed(seed)):
-        for index, (fan_in, fan_out) in enumerate(zip(widths, widths[1:], strict=False)):
+        for index, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
             layers += [nn.Linear(fan_in, fan_out)] if index == 0 else [make(), nn.Linear(fan_in, fan_out)]
     return nn.Sequential(*layers)
 

@@ -77,7 +77,15 @@ def plot_twins(record: TwinBarriers) -> Figure:
             mean = record.values[:, row].mean(axis=0)
             axes.plot(record.alpha, mean, color=MAIN, lw=2.2)
             axes.plot([0, 1], [mean[0], mean[-1]], color=MUTED, lw=1, ls=":")
-            axes.annotate("chord", (0.5, (mean[0] + mean[-1]) / 2), (0, -9), textcoords="offset points", color=MUTED, ha="center", fontsize=9)
+            axes.annotate(
+                "chord",
+                (0.5, (mean[0] + mean[-1]) / 2),
+                (0, -9),
+                textcoords="offset points",
+                color=MUTED,
+                ha="center",
+                fontsize=9,
+            )
             axes.set_title(titles[name])
             axes.set_xticks([0, 0.5, 1], ["twin", "halfway", "run"])
             axes.set_ylim(bottom=min(0.0, float(record.values[:, row].min())))

@@ -55,7 +55,9 @@ def plot_pairwise(record: KernelTimeline) -> Figure:
         axes = made.add_subplot()
         count = len(record.epoch)
         edges = np.arange(count + 1) - 0.5
-        image = axes.pcolormesh(edges, edges, record.pairwise, cmap="cividis", vmin=0, edgecolors="face", linewidth=0.2, rasterized=False)
+        image = axes.pcolormesh(
+            edges, edges, record.pairwise, cmap="cividis", vmin=0, edgecolors="face", linewidth=0.2, rasterized=False
+        )
         shown = np.unique(np.linspace(0, count - 1, min(count, 7)).round().astype(int))
         names = [f"{record.epoch[i]:.2g}" for i in shown]
         axes.set_xticks(shown, names)

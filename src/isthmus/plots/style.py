@@ -6,6 +6,7 @@ light and dark pages. Saved on their own, the sentinels are sensible colors.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -22,7 +23,7 @@ PALE = "#9aa3ad"
 VARIABLES = {INK: "--ink", MUTED: "--muted", GRID: "--grid", MAIN: "--main", CONTRAST: "--contrast", PALE: "--pale"}
 
 WIDTH = 6.6
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "isthmus",
     "font.family": "sans-serif",

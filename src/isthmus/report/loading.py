@@ -21,7 +21,9 @@ def load_run(directory: Path) -> dict[str, Any]:
     try:
         content = msgspec.json.decode(file.read_bytes())
     except (FileNotFoundError, NotADirectoryError) as fault:
-        raise InputError(f"{directory} holds no run.json; it is not the folder of a survey. Run: isthmus survey --out {directory}") from fault
+        raise InputError(
+            f"{directory} holds no run.json; it is not the folder of a survey. Run: isthmus survey --out {directory}"
+        ) from fault
     except (msgspec.DecodeError, UnicodeDecodeError) as fault:
         raise InputError(f"{file} is damaged ({fault}). Delete the folder and run the survey again.") from fault
     if not isinstance(content, dict) or content.get("format") != 1:

@@ -22,7 +22,9 @@ def headlines(directory: Path | str) -> dict[str, dict[str, str]]:
 def print_headlines(directory: Path | str, console: Console) -> None:
     """The same numbers as the atlas shows, one line each."""
     run = load_run(Path(directory))
-    table = Table(title=f"{run['name']}: {run['task']}" if run["task"] else run["name"], title_justify="left", box=None, pad_edge=False)
+    table = Table(
+        title=f"{run['name']}: {run['task']}" if run["task"] else run["name"], title_justify="left", box=None, pad_edge=False
+    )
     table.add_column("quantity")
     table.add_column("value", justify="right")
     for chapter, lines in headlines(directory).items():

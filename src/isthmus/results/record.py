@@ -101,12 +101,15 @@ class Record:
         stored = head.get("fields", {})
         if set(stored) != set(hints) or set(arrays) != set(cls.dims):
             odd = (set(stored) ^ set(hints)) | (set(arrays) ^ set(cls.dims))
-            raise InputError(f"{path}: fields {sorted(odd)} do not match {cls.schema!r}; it was written by another version. Compute it again.")
+            raise InputError(
+                f"{path}: fields {sorted(odd)} do not match {cls.schema!r}; it was written by another version. Compute it again."
+            )
         try:
             values = {name: msgspec.convert(stored[name], hint, strict=False) for name, hint in hints.items()}
         except msgspec.ValidationError as fault:
             raise InputError(f"{path}: its header is not a valid {cls.schema!r} header ({fault}).") from fault
-        return cls(**values, **arrays)
+        fields_read: dict[str, Any] = {**values, **arrays}
+        return cls(**fields_read)
 
     def summary(self) -> str:
         """One line per field: scalars by value, arrays by shape and range."""
@@ -121,7 +124,7 @@ class Record:
     def to_xarray(self) -> Any:
         """The arrays as an `xarray.Dataset` with named dims and the header as attributes (extra ``xarray``)."""
         try:
-            import xarray
+            import xarray  # pyright: ignore[reportMissingImports]
         except ImportError as missing:
             raise InputError("to_xarray needs xarray: pip install 'isthmus[xarray]'.") from missing
         data = {name: (self.dims[name], array) for name, array in self.arrays().items()}

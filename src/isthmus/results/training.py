@@ -25,10 +25,9 @@ class TrainingHistory(Record):
     """
 
     schema: ClassVar[str] = "training/history"
-    dims: ClassVar[dict[str, tuple[str, ...]]] = {
-        name: ("t",)
-        for name in ("step", "epoch", "train_loss", "test_loss", "train_error", "test_error", "learning_rate")
-    }
+    dims: ClassVar[dict[str, tuple[str, ...]]] = dict.fromkeys(
+        ("step", "epoch", "train_loss", "test_loss", "train_error", "test_error", "learning_rate"), ("t",)
+    )
 
     step: np.ndarray
     epoch: np.ndarray

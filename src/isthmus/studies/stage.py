@@ -15,7 +15,9 @@ ScaleName = Literal["smoke", "desk"]
 class Progress(Protocol):
     """Told what is being computed, and how much of it is done."""
 
-    def __call__(self, stage: str, doing: str, done: int, total: int) -> None: ...
+    def __call__(self, stage: str, doing: str, done: int, total: int) -> None:
+        """Take note."""
+        ...
 
 
 @dataclass(frozen=True)

@@ -86,9 +86,7 @@ def survey(
     return SurveyResult(run.path, tuple(computed), tuple(found))
 
 
-def _trajectory(
-    task: Task, run: RunDirectory, seed: int, checkpoints: Path | str | None, tell: Progress
-) -> Trajectory:
+def _trajectory(task: Task, run: RunDirectory, seed: int, checkpoints: Path | str | None, tell: Progress) -> Trajectory:
     if checkpoints is not None:
         return open_trajectory(Path(checkpoints), task.problem)
     return train(

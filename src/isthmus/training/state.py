@@ -1,7 +1,7 @@
 """Optimizer and scheduler state as named tensors and plain data, and back."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ def optimizer_state(optimizer: Optimizer, names: Mapping[nn.Parameter, str]) -> 
                     "numbers can be checkpointed. Use an optimizer whose state is tensors."
                 )
             kept = value.detach().clone() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
-            state.setdefault(names[parameter], {})[slot] = kept
+            state.setdefault(names[cast(nn.Parameter, parameter)], {})[slot] = kept
     return state
 
 
@@ -52,7 +52,9 @@ def restore(optimizer: Optimizer, scheduler: Any, names: Mapping[nn.Parameter, s
     found = [group["params"] for group in saved.param_groups]
     mine = [[names[p] for p in group["params"]] for group in optimizer.param_groups]
     if found != mine:
-        raise InputError("The optimizer groups its parameters otherwise than the checkpoint does. Use the optimizer that wrote it.")
+        raise InputError(
+            "The optimizer groups its parameters otherwise than the checkpoint does. Use the optimizer that wrote it."
+        )
     for group, options in zip(optimizer.param_groups, saved.param_groups, strict=True):
         group.update({k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if k != "params"})
     for parameter, name in names.items():

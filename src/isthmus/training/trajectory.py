@@ -73,7 +73,9 @@ def open_trajectory(directory: Path | str, problem: Problem) -> Trajectory:
     folder = Path(directory)
     steps = stored_steps(folder)
     if not steps:
-        raise InputError(f"{folder} holds no checkpoints (<step>.safetensors). Write them with isthmus.Recorder or isthmus.train.")
+        raise InputError(
+            f"{folder} holds no checkpoints (<step>.safetensors). Write them with isthmus.Recorder or isthmus.train."
+        )
     paths = {step: checkpoint_path(folder, step) for step in steps}
     first = Checkpoint.load(paths[steps[0]])
     for step in steps:

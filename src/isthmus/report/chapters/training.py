@@ -35,7 +35,9 @@ def _sharp_words(record: SharpnessTimeline) -> str:
     if math.isnan(ratio):
         return f"the final sharpness is {with_error(float(record.values[-1, 0]), float(record.residuals[-1, 0]))}"
     side = "below" if ratio < 1 else "at or above"
-    return f"at the end sharpness × lr / 2 is {with_error(ratio, error)}, {side} 1, the full-batch limit of plain gradient descent"
+    return (
+        f"at the end sharpness × lr / 2 is {with_error(ratio, error)}, {side} 1, the full-batch limit of plain gradient descent"
+    )
 
 
 def _twin_words(record: TwinBarriers) -> str:

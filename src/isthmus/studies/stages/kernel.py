@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus._core.seeds import Seed
+from isthmus._core.seeds import Seed, as_seed
 from isthmus._core.status import Status
 from isthmus.kernel import effective_rank, empirical_ntk, kernel_distance, label_alignment
+from isthmus.kernel.ntk import Outputs
 from isthmus.model.problem import provenance
 from isthmus.results.kernel import KernelTimeline, Ntk
 from isthmus.results.provenance import Cost
@@ -35,7 +36,7 @@ def kernel_timeline(
     probe_sets: int = 4,
     probe_samples: int = 64,
     points: int = 24,
-    seed: Seed = Seed(0),
+    seed: Seed | int = 0,
     tell: Callable[[int, int], None] | None = None,
 ) -> KernelTimeline:
     """Distance from initialization, velocity, alignment and effective rank of the tangent kernel over a run.
@@ -55,13 +56,14 @@ def kernel_timeline(
     Returns:
         The timeline, in float64.
     """
-    started = time.perf_counter()
+    started, seed = time.perf_counter(), as_seed(seed)
     steps = spread(trajectory.steps, points)
     pairs = spread_pairs(trajectory.pairs, points)
     sets = _draw(trajectory.problem.samples, probe_sets, probe_samples, seed)
-    outputs = "full" if len(sets[0]) * trajectory.problem.outputs <= _FULL_ROWS else "trace"
+    outputs: Outputs = "full" if len(sets[0]) * trajectory.problem.outputs <= _FULL_ROWS else "trace"
     seen = []
     for index, rows in enumerate(sets):
+
         def progress(done: int, index: int = index) -> None:
             if tell is not None:
                 tell(index * (len(steps) + 2 * len(pairs)) + done, len(sets) * (len(steps) + 2 * len(pairs)))
@@ -111,7 +113,7 @@ def _measure(
     rows: Tensor,
     steps: list[int],
     pairs: list[tuple[int, int]],
-    outputs: str,
+    outputs: Outputs,
     progress: Callable[[int], None],
 ) -> _ProbeSet:
     def kernel_at(step: int) -> Ntk:
