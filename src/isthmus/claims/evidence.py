@@ -31,7 +31,9 @@ class Evidence:
         reason: why the line is there.
         exact: whether passing means `holds` (to floating point) or `consistent` (statistically).
         axis: what was varied, ``(x,)``.
+        axis_name: what that is, in words ("width"); "" when nothing was varied, and then no figure is drawn.
         measured: all measurements, ``(seed, x)``.
+        measured_name: what these are, in words with units; the vertical axis of the claim's figure.
     """
 
     quantity: str
@@ -43,7 +45,9 @@ class Evidence:
     reason: str
     exact: bool
     axis: np.ndarray
+    axis_name: str = ""
     measured: np.ndarray
+    measured_name: str = ""
 
     @property
     def verdict(self) -> Verdict:

@@ -39,6 +39,8 @@ def check_claim(claim: Claim, problem: Problem, *, paper: str, scale: ScaleName 
         measured=evidence.measured if evidence else np.empty((0, 0)),
         control_axis=control.axis if control else np.empty(0),
         control_measured=control.measured if control else np.empty((0, 0)),
+        axis_name=evidence.axis_name if evidence else "",
+        measured_name=evidence.measured_name if evidence else "",
         claim=claim.id,
         paper=paper,
         statement=claim.statement,

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from isthmus.claims import Claim
+from isthmus.results.references import REFERENCES, Reference
 
 
 @dataclass(frozen=True)
@@ -10,17 +11,14 @@ class Paper:
     """A paper and its claims.
 
     Attributes:
-        key: short name, also its folder.
-        title: of the paper.
-        authors: as printed.
-        year: of publication.
-        arxiv: identifier.
+        key: short name, also its folder; one of `REFERENCES`.
         claims: statements of the paper, or derived from it here; each says which.
     """
 
     key: str
-    title: str
-    authors: str
-    year: int
-    arxiv: str
     claims: tuple[Claim, ...]
+
+    @property
+    def reference(self) -> Reference:
+        """How the paper is cited."""
+        return REFERENCES[self.key]

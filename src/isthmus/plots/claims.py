@@ -1,5 +1,7 @@
 """Figures of claims: what was measured against what was varied, for the claim and its control."""
 
+import textwrap
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -8,26 +10,27 @@ from isthmus.plots.style import CONTRAST, MAIN, figure, label, styled
 from isthmus.results.claims import ClaimResult
 
 
-def plot_rate(record: ClaimResult) -> Figure:
-    """Measured quantity over the scale axis, log-log, for the claim and its control."""
+def plot_scaling(record: ClaimResult) -> Figure:
+    """Measured quantity over the scale axis, for the claim and its control; logarithmic where everything is positive."""
     with styled():
         made, axes = figure(2.8)
-        _curve(axes, record.scale_axis, record.measured, MAIN, "claim")
+        positive = bool((record.measured > 0).all() and (record.control_measured > 0).all())
+        _curve(axes, record.scale_axis, record.measured, MAIN, "claim", geometric=positive)
         if record.control_axis.size:
-            _curve(axes, record.control_axis, record.control_measured, CONTRAST, "control")
+            _curve(axes, record.control_axis, record.control_measured, CONTRAST, "control", geometric=positive)
         axes.set_xscale("log")
-        axes.set_yscale("log")
+        axes.set_yscale("log" if positive else "linear")
         axes.set_xticks(record.scale_axis, [f"{x:g}" for x in record.scale_axis])
-        axes.minorticks_off()
-        axes.set_xlabel("width (log)")
-        axes.set_ylabel("relative kernel change (log)")
+        axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
+        axes.set_xlabel(f"{record.axis_name} (log)")
+        axes.set_ylabel("\n".join(textwrap.wrap(record.measured_name + (" (log)" if positive else ""), 34)))
         axes.margins(x=0.12)
         axes.grid(axis="y")
     return made
 
 
-def _curve(axes: Axes, x: np.ndarray, values: np.ndarray, color: str, name: str) -> None:
-    mean = np.exp(np.log(values).mean(axis=0))
+def _curve(axes: Axes, x: np.ndarray, values: np.ndarray, color: str, name: str, *, geometric: bool) -> None:
+    mean = np.exp(np.log(values).mean(axis=0)) if geometric else values.mean(axis=0)
     for row in values:
         axes.plot(x, row, "o", color=color, ms=3, alpha=0.5)
     axes.plot(x, mean, color=color)

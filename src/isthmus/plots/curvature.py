@@ -56,7 +56,9 @@ def plot_density(record: SpectralDensity) -> Figure:
         for index, value in enumerate(record.outliers):
             axes.axvline(value, 0, 0.06, color=CONTRAST, lw=1.6)
             if index == 0:
-                label(axes, value, floor * 2.2, f"{len(record.outliers)} outliers", CONTRAST, dx=-4, dy=8, ha="right")
+                words = f"{len(record.outliers)} outlier{'s' if len(record.outliers) > 1 else ''}"
+                top = float(record.density[record.grid >= record.outliers.min()].max())
+                label(axes, value, top, words, CONTRAST, dx=6, dy=12, ha="right")
         axes.axvline(0, color=GRID, lw=0.8, zorder=0)
         axes.set_xlabel("Hessian eigenvalue")
         axes.set_ylabel("density (log)")

@@ -12,11 +12,12 @@ from isthmus._core.errors import InputError
 from isthmus.report import numbers
 from isthmus.report.chapter import Chapter, Plate
 from isthmus.report.chapters import CHAPTERS
-from isthmus.report.chapters.claims import results
+from isthmus.report.chapters.claims import plate_id, results
 from isthmus.report.citations import citations
 from isthmus.report.loading import load_records, load_run, present
 from isthmus.report.svg import inline_svg
 from isthmus.results.record import Record, write_atomically
+from isthmus.results.references import REFERENCES
 
 _ROWS = 12
 
@@ -47,7 +48,7 @@ def render(directory: Path | str) -> Path:
         script=Markup(_resource("atlas.js")),
         found=[(c.id, c.sentence(records)) for c in sorted(chapters, key=lambda c: -c.strength)],
         chapters=[_chapter(chapter, records) for chapter in chapters],
-        claims=[record for _, record in results(records)],
+        papers=_papers(records),
         citations=citations(run, records),
         seconds=sum(cost["wall_s"] for cost in run["costs"].values()),
     )
@@ -55,14 +56,27 @@ def render(directory: Path | str) -> Path:
 
 
 def _chapter(chapter: Chapter, records: dict[str, Record]) -> dict[str, Any]:
+    plates = [_plate(plate) for plate in chapter.figures(records)]
     return {
         "id": chapter.id,
         "title": chapter.title,
         "question": chapter.question,
         "sentence": chapter.sentence(records),
         "headline": chapter.headline(records),
-        "plates": [_plate(plate) for plate in chapter.figures(records)],
+        "plates": plates,
+        "figures": {plate["id"]: plate for plate in plates},
     }
+
+
+def _papers(records: dict[str, Record]) -> list[dict[str, Any]]:
+    """The checked claims by paper, each with the id of its figure."""
+    checked = [record for _, record in results(records)]
+    papers = [(reference, [claim for claim in checked if claim.paper == key]) for key, reference in REFERENCES.items()]
+    return [
+        {"reference": reference, "claims": [{"record": claim, "figure": plate_id(claim)} for claim in claims]}
+        for reference, claims in papers
+        if claims
+    ]
 
 
 def _plate(plate: Plate) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from isthmus.results.claims import ClaimResult
 from isthmus.results.record import Record
+from isthmus.results.references import REFERENCES
 
 _SOFTWARE = """@software{isthmus,
   title = {isthmus: maps of the loss landscape of a neural network},
@@ -11,23 +12,21 @@ _SOFTWARE = """@software{isthmus,
   license = {Apache-2.0}
 }"""
 
-_METHODS = {
-    "kernel/timeline": """@inproceedings{fort2020,
-  title = {Deep learning versus kernel learning: an empirical study of loss landscape geometry and the time evolution of the
-           Neural Tangent Kernel},
-  author = {Fort, Stanislav and Dziugaite, Gintare Karolina and Paul, Mansheej and Kharaghani, Sepideh and Roy, Daniel M. and
-            Ganguli, Surya},
-  booktitle = {Advances in Neural Information Processing Systems},
-  year = {2020},
-  eprint = {2010.15110}
-}""",
+#: first part of a record's name to the paper whose measures it holds
+_MEASURES = {
+    "kernel/": "fort2020",
+    "evolution/": "fort2020",
+    "symmetry/": "simsek2021",
+    "embedding/": "zhang2021",
+    "dynamics/": "bu2020",
+    "learning/": "allenzhu2018",
+    "games/": "vesseron2020",
 }
 
 
 def citations(run: dict[str, Any], records: dict[str, Record]) -> list[str]:
     """The software, and the papers whose measures or claims appear in the records."""
-    entries = [_SOFTWARE % run["versions"].get("isthmus", "")]
-    fort = any(isinstance(record, ClaimResult) and record.paper == "fort2020" for record in records.values())
-    if fort or "kernel/timeline" in records:
-        entries.append(_METHODS["kernel/timeline"])
-    return entries
+    used = {record.paper for record in records.values() if isinstance(record, ClaimResult)}
+    used |= {paper for prefix, paper in _MEASURES.items() if any(name.startswith(prefix) for name in records)}
+    papers = [reference.bibtex for key, reference in REFERENCES.items() if key in used]
+    return [_SOFTWARE % run["versions"].get("isthmus", ""), *papers]

@@ -10,11 +10,11 @@ def with_error(value: float, error: float) -> str:
     if not math.isfinite(error) or error <= 0:
         return number(value)
     if abs(value) >= 1e5 or (value != 0 and abs(value) < 1e-4):
-        return f"{number(value)} ± {number(error)}"
+        return f"{number(value)}\u00a0±\u00a0{number(error)}"
     digits = max(0, min(8, 1 - math.floor(math.log10(error))))
     if digits > 6 - max(0, math.floor(math.log10(max(abs(value), 1e-12)))):
         return number(value)
-    return f"{value:.{digits}f} ± {error:.{digits}f}"
+    return f"{value:.{digits}f}\u00a0±\u00a0{error:.{digits}f}"
 
 
 def number(value: float) -> str:
@@ -33,7 +33,12 @@ def number(value: float) -> str:
 
 def percent(value: float) -> str:
     """``39.7 %``."""
-    return "not measured" if math.isnan(value) else f"{100 * value:.1f} %"
+    return "not measured" if math.isnan(value) else f"{100 * value:.1f}\u00a0%"
+
+
+def interval_percent(value: float, low: float, high: float) -> str:
+    """``39.7 [36.7, 42.8] %``."""
+    return f"{100 * value:.1f} [{100 * low:.1f},\u00a0{100 * high:.1f}]\u00a0%"
 
 
 def count(value: int) -> str:

@@ -21,6 +21,8 @@ class ClaimResult(Record):
         paper: key of the paper that binds it.
         statement: the statement in words.
         source: whose statement it is: the paper's abstract, text, notes at second hand, or derived here.
+        axis_name: what the scale axis is, or "" when nothing was varied.
+        measured_name: what `measured` holds, in words.
         kind: ``"exact"``, ``"statistical"`` or ``"asymptotic"``.
         verdict: ``holds``, ``consistent``, ``fails``, ``inapplicable`` or ``inconclusive``.
         control_verdict: verdict of the control; the control counts only when this is ``fails``.
@@ -42,6 +44,8 @@ class ClaimResult(Record):
     measured: np.ndarray
     control_axis: np.ndarray
     control_measured: np.ndarray
+    axis_name: str
+    measured_name: str
     claim: str
     paper: str
     statement: str

@@ -1,6 +1,7 @@
 """The main job: train or replay, measure, and leave a folder from which the atlas is drawn."""
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -127,9 +128,9 @@ def _describe(task: Task, seed: int, scale: str, checkpoints: Path | str | None,
 
 
 def _architecture(network: Network) -> str:
-    """The leaf layers in order, as `nn` prints them."""
+    """The leaf layers in order, as `nn` prints them without the names of their options."""
     leaves = [sub for sub in network.module.modules() if not list(sub.children())]
-    words = [" ".join(repr(leaf).split()) for leaf in leaves]
+    words = [re.sub(r"(in|out)_(features|channels)=|, bias=True|\(\)", "", " ".join(repr(leaf).split())) for leaf in leaves]
     return " → ".join(words) if len(words) <= 12 else f"{' → '.join(words[:12])} → … ({len(words)} layers)"
 
 

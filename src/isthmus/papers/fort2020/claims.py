@@ -109,7 +109,9 @@ def _width_evidence(problem: Problem, scale: ScaleName, seed: Seed, scaling: Sca
         reason="halfway between -1/2 and no dependence on the width",
         exact=False,
         axis=widths,
+        axis_name="width",
         measured=measured,
+        measured_name="relative kernel change |K_T - K_0| / |K_0|",
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from isthmus.plots.claims import plot_rate
+from isthmus.plots.claims import plot_scaling
 from isthmus.report.chapter import Chapter, Headline, Plate, Records
 from isthmus.results.claims import ClaimResult
 
@@ -13,6 +13,11 @@ _ORDER = ("holds", "consistent", "fails", "inapplicable", "inconclusive")
 def results(records: Records) -> list[tuple[str, ClaimResult]]:
     """The checked claims by record name."""
     return [(name, record) for name, record in records.items() if name.startswith(_PREFIX)]
+
+
+def plate_id(record: ClaimResult) -> str:
+    """The id of a claim's figure."""
+    return f"claim-{record.paper}-{record.claim}"
 
 
 def _counts(records: Records) -> Counter[str]:
@@ -35,16 +40,16 @@ def _headline(records: Records) -> list[Headline]:
 def _figures(records: Records) -> list[Plate]:
     return [
         Plate(
-            f"claim-{record.claim}",
-            f"{record.statement} Points: {len(record.measured)} seeds at each width; lines: geometric means. {record.evidence} "
-            f"Control: {record.control_evidence} Scale: {record.scale}.",
-            lambda record=record: plot_rate(record),
-            f"Measured quantity against width for the claim {record.claim} and its control",
+            plate_id(record),
+            f"Points: {len(record.measured)} seeds at each {record.axis_name}; lines: their means (geometric on a log axis). "
+            f"Scale: {record.scale}.",
+            lambda record=record: plot_scaling(record),
+            f"{record.measured_name} against {record.axis_name} for the claim {record.claim} and its control",
             record,
             f"records/{name}.safetensors",
         )
         for name, record in results(records)
-        if record.kind == "asymptotic" and record.scale_axis.size > 1
+        if record.axis_name and record.scale_axis.size > 1
     ]
 
 

@@ -5,7 +5,7 @@ import math
 from isthmus.plots.curvature import plot_density, plot_sharpness, plot_twins
 from isthmus.plots.training import plot_history
 from isthmus.report.chapter import Chapter, Headline, Plate, Records
-from isthmus.report.numbers import count, number, percent, with_error
+from isthmus.report.numbers import count, interval_percent, number, percent, with_error
 from isthmus.results.curvature import SharpnessTimeline, SpectralDensity, TwinBarriers
 from isthmus.results.training import TrainingHistory
 
@@ -56,7 +56,7 @@ def _headline(records: Records) -> list[Headline]:
         found.append(Headline("final training error", percent(history.train_error[-1])))
     if not math.isnan(history.test_error[-1]):
         low, high = history.test_error_interval
-        found.append(Headline("final test error", f"{percent(history.test_error[-1])} [{percent(low)}, {percent(high)}]"))
+        found.append(Headline("final test error", interval_percent(history.test_error[-1], low, high)))
     elif not math.isnan(history.test_loss[-1]):
         found.append(Headline("final test loss", number(history.test_loss[-1])))
     if _SHARP in records:
