@@ -27,6 +27,12 @@ KINDS: dict[str, type[Record]] = {
 def load_record(path: str | os.PathLike) -> Record:
     """Read a record of whatever kind the file says it is.
 
+    Args:
+        path: a `.safetensors` file that some record's ``save`` wrote.
+
+    Returns:
+        The record, an instance of the class in `KINDS` that its header names.
+
     Raises:
         InputError: the file is missing, damaged, foreign, or of a kind that this version does not know.
     """

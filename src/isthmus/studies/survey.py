@@ -68,11 +68,12 @@ def survey(
     if scale not in SCALES:
         raise InputError(f"Scale {scale!r} is unknown; there are {', '.join(SCALES)}.")
     tell = progress or _silent
-    run = RunDirectory(Path(out))
-    run.start(_describe(task, seed, scale, checkpoints, command))
+    run, description = RunDirectory(Path(out)), _describe(task, seed, scale, checkpoints, command)
+    replayed = None if checkpoints is None else open_trajectory(Path(checkpoints), task.problem)
+    run.start(description)
     with _threads_for(task.problem.network):
         with _timed(run, "training"):
-            trajectory = _trajectory(task, run, seed, checkpoints, tell)
+            trajectory = replayed or _train(task, run, seed, tell)
         context = Context(run, task, trajectory, checkpoints is None, Seed(seed), SCALES[scale], tell)
         computed, found = [], []
         for stage in stages:
@@ -87,9 +88,7 @@ def survey(
     return SurveyResult(run.path, tuple(computed), tuple(found))
 
 
-def _trajectory(task: Task, run: RunDirectory, seed: int, checkpoints: Path | str | None, tell: Progress) -> Trajectory:
-    if checkpoints is not None:
-        return open_trajectory(Path(checkpoints), task.problem)
+def _train(task: Task, run: RunDirectory, seed: int, tell: Progress) -> Trajectory:
     return train(
         task.problem,
         task.optimizer,

@@ -1,0 +1,96 @@
+"""The verbs on a user's own file."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import isthmus
+from isthmus.cli.loading import load_task
+from tests.cli.conftest import Run
+
+
+def test_ntk_saves_what_python_computes(folder: Path, run: Run) -> None:
+    code, out, _ = run("ntk", "net.py:problem", "--samples", "10", "--outputs", "full", "--out", "k.safetensors")
+    assert code == 0
+    assert "effective rank" in out
+    problem = load_task("net.py:problem").problem
+    mine = isthmus.load_record(folder / "k.safetensors").kernel
+    assert np.array_equal(mine, isthmus.empirical_ntk(problem, problem.inputs[:10]).kernel)
+
+
+def test_ntk_plan_computes_nothing(folder: Path, run: Run) -> None:
+    code, out, _ = run("ntk", "net.py:problem", "--plan")
+    assert code == 0
+    assert "GFLOP" in out
+    assert "MiB" in out
+    assert "effective rank" not in out
+
+
+def test_hessian_json(folder: Path, run: Run) -> None:
+    code, out, _ = run("hessian", "net.py:problem", "-k", "3", "--json")
+    answer = json.loads(out)
+    assert code == 0
+    assert len(answer["values"]) == 3
+    assert all(answer["converged"])
+    assert answer["provenance"]["dtype"] == "float64"
+
+
+def test_hessian_density(folder: Path, run: Run) -> None:
+    code, out, _ = run("hessian", "net.py:problem", "--density")
+    assert code == 0
+    assert "stochastic Lanczos quadrature" in out
+
+
+def test_survey_replays_a_users_own_loop_and_barrier_reads_it(folder: Path, run: Run) -> None:
+    task = load_task("net.py:problem")
+    isthmus.train(task.problem, task.optimizer, epochs=2, batch=20, store=folder / "kept")
+    words = ["survey", "net.py:problem", "--checkpoints", "kept", "--scale", "smoke", "--quiet", "--no-claims", "--out", "run"]
+    assert run(*words)[0] == 0
+    page = (folder / "run" / "atlas.html").read_text()
+    assert "replayed from the checkpoints" in page
+    first, last = (sorted((folder / "kept").glob("*.safetensors"))[i] for i in (0, -1))
+    code, out, _ = run("barrier", "net.py:problem", first, last)
+    assert code == 0
+    assert "train_loss" in out
+
+
+def test_survey_json_and_claims(folder: Path, run: Run) -> None:
+    code, out, _ = run("survey", "net.py:problem", "--scale", "smoke", "--json", "--out", "run", "--no-claims")
+    answer = json.loads(out)
+    assert code == 0
+    assert Path(answer["atlas"]).is_file()
+    assert "final training loss" in answer["headlines"]["training"]
+
+
+def test_claims_list_and_check(folder: Path, run: Run) -> None:
+    code, out, _ = run("claims", "list")
+    assert code == 0
+    assert "permutation" in out
+    name = "fort2020.permutation_invariant_kernel"
+    code, out, _ = run("claims", "check", "net.py:problem", "--claim", name, "--out", "results")
+    assert code == 0
+    assert "control: fails" in out
+    assert isthmus.load_record(folder / "results" / f"{name}.safetensors").verdict == "holds"
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"]])
+def test_help_starts_in_under_a_second_of_cpu(words: list[str]) -> None:
+    command = [sys.executable, "-c", "from isthmus.cli.main import main; main()", *words]
+    subprocess.run(command, check=True, capture_output=True)  # compiles what is not compiled yet
+    before = os.times()
+    subprocess.run(command, check=True, capture_output=True)
+    after = os.times()
+    cpu = after.children_user + after.children_system - before.children_user - before.children_system
+    assert cpu < 1
+
+
+def test_help_names_every_verb(run: Run) -> None:
+    code, out, _ = run("--help")
+    assert code == 0
+    for verb in ("survey", "render", "ntk", "hessian", "barrier", "claims"):
+        assert verb in out
