@@ -18,8 +18,8 @@ class Seed:
     path: tuple[str, ...] = ()
 
     def child(self, *names: str | int) -> "Seed":
-        """The independent seed at ``path / names``."""
-        return Seed(self.root, self.path + tuple(str(name) for name in names))
+        """The independent seed at ``path / names``; a slash inside a name is escaped, so that it is no path."""
+        return Seed(self.root, self.path + tuple(str(name).replace("\\", "\\\\").replace("/", "\\/") for name in names))
 
     @property
     def integer(self) -> int:

@@ -8,7 +8,7 @@ import scipy.sparse.linalg
 import torch
 from torch import Tensor
 
-from isthmus._core.errors import ShapeError
+from isthmus._core.errors import DtypeError, ShapeError
 
 
 class LinearOperator(ABC):
@@ -18,7 +18,7 @@ class LinearOperator(ABC):
         shape: rows and columns.
         dtype: of the vectors it takes and gives.
         device: of those vectors.
-        matvecs: columns multiplied so far.
+        matvecs: columns multiplied so far, by the operator or its transpose.
     """
 
     def __init__(self, shape: tuple[int, int], dtype: torch.dtype, device: torch.device | str = "cpu") -> None:
@@ -38,9 +38,12 @@ class LinearOperator(ABC):
 
         Raises:
             ShapeError: the vector's length is not the number of columns.
+            DtypeError: the vector has another dtype than the operator.
         """
         if vectors.ndim not in (1, 2) or vectors.shape[0] != self.shape[1]:
             raise ShapeError(f"An operator of shape {self.shape} cannot multiply {tuple(vectors.shape)}.")
+        if vectors.dtype != self.dtype:
+            raise DtypeError(f"An operator in {self.dtype} cannot multiply {vectors.dtype}; write vector.to({self.dtype}).")
         columns = vectors[:, None] if vectors.ndim == 1 else vectors
         self.matvecs += columns.shape[1]
         product = self._matmat(columns)
@@ -102,7 +105,12 @@ class _Transposed(LinearOperator):
         super().__init__((inner.shape[1], inner.shape[0]), inner.dtype, inner.device)
         self._inner = inner
 
+    @property
+    def T(self) -> LinearOperator:
+        return self._inner
+
     def _matmat(self, columns: Tensor) -> Tensor:
+        self._inner.matvecs += columns.shape[1]
         return self._inner._rmatmat(columns)
 
     def _rmatmat(self, columns: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ class Record:
         if head.get("schema") != cls.schema:
             raise InputError(f"{path} holds a {head.get('schema')!r} record; {cls.schema!r} was asked for.")
         hints = {k: v for k, v in get_type_hints(cls).items() if k in {f.name for f in fields(cls)} - set(cls.dims)}
-        stored = head.get("fields", {})
+        stored = head["fields"]
         if set(stored) != set(hints) or set(arrays) != set(cls.dims):
             odd = (set(stored) ^ set(hints)) | (set(arrays) ^ set(cls.dims))
             raise InputError(
@@ -109,7 +109,10 @@ class Record:
         except msgspec.ValidationError as fault:
             raise InputError(f"{path}: its header is not a valid {cls.schema!r} header ({fault}).") from fault
         fields_read: dict[str, Any] = {**values, **arrays}
-        return cls(**fields_read)
+        try:
+            return cls(**fields_read)
+        except InputError as fault:
+            raise InputError(f"{path} does not hold a whole record: {fault}") from fault
 
     def summary(self) -> str:
         """One line per field: scalars by value, arrays by shape and range."""
@@ -179,8 +182,10 @@ def _read_head(path: Path) -> dict[str, Any]:
         head = msgspec.json.decode(metadata.get("isthmus", ""))
     except msgspec.DecodeError as fault:
         raise InputError(f"{path} is a safetensors file, but not an isthmus record (no valid header).") from fault
-    if not isinstance(head, dict) or head.get("format") != FORMAT or "schema" not in head:
+    if not isinstance(head, dict) or head.get("format") != FORMAT or not {"schema", "fields"} <= set(head):
         raise InputError(f"{path} has an unknown isthmus format; this version reads format {FORMAT}.")
+    if not isinstance(head["fields"], dict):
+        raise InputError(f"{path} has a damaged header: its fields are no JSON object. Delete it and compute it again.")
     return head
 
 
@@ -188,7 +193,7 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     head = _read_head(path)
     try:
         return head, safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, OSError) as fault:
+    except (safetensors.SafetensorError, OSError, TypeError) as fault:  # TypeError: a dtype that numpy does not know
         raise InputError(f"{path} is truncated or damaged ({fault}). Delete it and compute it again.") from fault
 
 

@@ -1,0 +1,1 @@
+"""Suites that a new operator, kernel method, record or claim inherits."""
