@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from isthmus.kernel.alignment import effective_rank, label_alignment
     from isthmus.kernel.distance import kernel_distance
     from isthmus.kernel.estimators import KernelGradientDescent, KernelRidge, KernelRidgeClassifier
+    from isthmus.kernel.infinite_width import InfiniteWidth
     from isthmus.kernel.methods import Auto, JacobianContraction, Structured
     from isthmus.kernel.ntk import empirical_ntk
     from isthmus.kernel.ridge import KernelSpectrum, kernel_ridge
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "Auto": "isthmus.kernel.methods",
+    "InfiniteWidth": "isthmus.kernel.infinite_width",
     "JacobianContraction": "isthmus.kernel.methods",
     "KernelGradientDescent": "isthmus.kernel.estimators",
     "KernelRidge": "isthmus.kernel.estimators",
@@ -65,11 +67,11 @@ _NAMES = {
 }
 
 __all__ = [
-    "Auto", "JacobianContraction", "KernelGradientDescent", "KernelRidge", "KernelRidgeClassifier", "KernelSpectrum", "Network",
-    "Problem", "Recorder", "Seed", "Structured", "Task", "Trajectory", "builtin_task", "effective_rank", "empirical_ntk",
-    "error_barrier", "ggn_operator", "hessian_eigenvalues", "hessian_operator", "kernel_distance", "kernel_ridge",
-    "label_alignment", "load_record", "loss_along_line", "open_trajectory", "render", "replay", "spectral_density", "survey",
-    "train",
+    "Auto", "InfiniteWidth", "JacobianContraction", "KernelGradientDescent", "KernelRidge", "KernelRidgeClassifier",
+    "KernelSpectrum", "Network", "Problem", "Recorder", "Seed", "Structured", "Task", "Trajectory", "builtin_task",
+    "effective_rank", "empirical_ntk", "error_barrier", "ggn_operator", "hessian_eigenvalues", "hessian_operator",
+    "kernel_distance", "kernel_ridge", "label_alignment", "load_record", "loss_along_line", "open_trajectory", "render",
+    "replay", "spectral_density", "survey", "train",
 ]  # fmt: skip
 
 
