@@ -16,8 +16,11 @@ if TYPE_CHECKING:
     from isthmus.curvature.operators import ggn_operator, hessian_operator
     from isthmus.kernel.alignment import effective_rank, label_alignment
     from isthmus.kernel.distance import kernel_distance
+    from isthmus.kernel.estimators import KernelGradientDescent, KernelRidge, KernelRidgeClassifier
+    from isthmus.kernel.infinite_width import InfiniteWidth
     from isthmus.kernel.methods import Auto, JacobianContraction, Structured
     from isthmus.kernel.ntk import empirical_ntk
+    from isthmus.kernel.ridge import KernelSpectrum, kernel_ridge
     from isthmus.model.data import Task, builtin_task
     from isthmus.model.network import Network
     from isthmus.model.problem import Problem
@@ -30,7 +33,12 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "Auto": "isthmus.kernel.methods",
+    "InfiniteWidth": "isthmus.kernel.infinite_width",
     "JacobianContraction": "isthmus.kernel.methods",
+    "KernelGradientDescent": "isthmus.kernel.estimators",
+    "KernelRidge": "isthmus.kernel.estimators",
+    "KernelRidgeClassifier": "isthmus.kernel.estimators",
+    "KernelSpectrum": "isthmus.kernel.ridge",
     "Network": "isthmus.model.network",
     "Problem": "isthmus.model.problem",
     "Recorder": "isthmus.training.recorder",
@@ -46,6 +54,7 @@ _NAMES = {
     "hessian_eigenvalues": "isthmus.curvature.eigenvalues",
     "hessian_operator": "isthmus.curvature.operators",
     "kernel_distance": "isthmus.kernel.distance",
+    "kernel_ridge": "isthmus.kernel.ridge",
     "label_alignment": "isthmus.kernel.alignment",
     "load_record": "isthmus.results.catalog",
     "loss_along_line": "isthmus.curvature.lines",
@@ -58,10 +67,11 @@ _NAMES = {
 }
 
 __all__ = [
-    "Auto", "JacobianContraction", "Network", "Problem", "Recorder", "Seed", "Structured", "Task", "Trajectory", "builtin_task",
+    "Auto", "InfiniteWidth", "JacobianContraction", "KernelGradientDescent", "KernelRidge", "KernelRidgeClassifier",
+    "KernelSpectrum", "Network", "Problem", "Recorder", "Seed", "Structured", "Task", "Trajectory", "builtin_task",
     "effective_rank", "empirical_ntk", "error_barrier", "ggn_operator", "hessian_eigenvalues", "hessian_operator",
-    "kernel_distance", "label_alignment", "load_record", "loss_along_line", "open_trajectory", "render", "replay",
-    "spectral_density", "survey", "train",
+    "kernel_distance", "kernel_ridge", "label_alignment", "load_record", "loss_along_line", "open_trajectory", "render",
+    "replay", "spectral_density", "survey", "train",
 ]  # fmt: skip
 
 
