@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from isthmus.model.data import Task, builtin_task
     from isthmus.model.network import Network
     from isthmus.model.problem import Problem
+    from isthmus.model.taylor import taylor_model
     from isthmus.report.atlas import render
     from isthmus.results.catalog import load_record
     from isthmus.studies.survey import survey
@@ -54,6 +55,7 @@ _NAMES = {
     "replay": "isthmus.training.trajectory",
     "spectral_density": "isthmus.curvature.density",
     "survey": "isthmus.studies.survey",
+    "taylor_model": "isthmus.model.taylor",
     "train": "isthmus.training.loop",
 }
 
@@ -61,7 +63,7 @@ __all__ = [
     "Auto", "JacobianContraction", "Network", "Problem", "Recorder", "Seed", "Structured", "Task", "Trajectory", "builtin_task",
     "effective_rank", "empirical_ntk", "error_barrier", "ggn_operator", "hessian_eigenvalues", "hessian_operator",
     "kernel_distance", "label_alignment", "load_record", "loss_along_line", "open_trajectory", "render", "replay",
-    "spectral_density", "survey", "train",
+    "spectral_density", "survey", "taylor_model", "train",
 ]  # fmt: skip
 
 
