@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from isthmus.model.data import Task, builtin_task
     from isthmus.model.network import Network
     from isthmus.model.problem import Problem
+    from isthmus.model.taylor import taylor_model
     from isthmus.report.atlas import render
     from isthmus.results.catalog import load_record
     from isthmus.studies.survey import survey
@@ -63,16 +64,45 @@ _NAMES = {
     "replay": "isthmus.training.trajectory",
     "spectral_density": "isthmus.curvature.density",
     "survey": "isthmus.studies.survey",
+    "taylor_model": "isthmus.model.taylor",
     "train": "isthmus.training.loop",
 }
 
 __all__ = [
-    "Auto", "InfiniteWidth", "JacobianContraction", "KernelGradientDescent", "KernelRidge", "KernelRidgeClassifier",
-    "KernelSpectrum", "Network", "Problem", "Recorder", "Seed", "Structured", "Task", "Trajectory", "builtin_task",
-    "effective_rank", "empirical_ntk", "error_barrier", "ggn_operator", "hessian_eigenvalues", "hessian_operator",
-    "kernel_distance", "kernel_ridge", "label_alignment", "load_record", "loss_along_line", "open_trajectory", "render",
-    "replay", "spectral_density", "survey", "train",
-]  # fmt: skip
+    "Auto",
+    "InfiniteWidth",
+    "JacobianContraction",
+    "KernelGradientDescent",
+    "KernelRidge",
+    "KernelRidgeClassifier",
+    "KernelSpectrum",
+    "Network",
+    "Problem",
+    "Recorder",
+    "Seed",
+    "Structured",
+    "Task",
+    "Trajectory",
+    "builtin_task",
+    "effective_rank",
+    "empirical_ntk",
+    "error_barrier",
+    "ggn_operator",
+    "hessian_eigenvalues",
+    "hessian_operator",
+    "kernel_distance",
+    "kernel_ridge",
+    "label_alignment",
+    "load_record",
+    "loss_along_line",
+    "open_trajectory",
+    "render",
+    "replay",
+    "spectral_density",
+    "survey",
+    "taylor_model",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

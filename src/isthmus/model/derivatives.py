@@ -283,9 +283,13 @@ def graph_bytes(network: Network, inputs: Tensor) -> int:
     saved: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in own:
-            saved[storage.data_ptr()] = storage.nbytes()
+        try:
+            storage = tensor.untyped_storage()
+            key, size = storage.data_ptr(), storage.nbytes()
+        except RuntimeError:  # a tensor inside a function transform has no storage of its own
+            key, size = -len(saved) - 1, tensor.nbytes
+        if key not in own:
+            saved[key] = size
         return tensor
 
     few = inputs[: min(2, len(inputs))]
