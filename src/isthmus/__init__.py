@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from isthmus._core.seeds import Seed
     from isthmus.curvature.barrier import error_barrier
+    from isthmus.curvature.certify import certify
     from isthmus.curvature.density import spectral_density
     from isthmus.curvature.eigenvalues import hessian_eigenvalues
     from isthmus.curvature.lines import loss_along_line
     from isthmus.curvature.operators import ggn_operator, hessian_operator
+    from isthmus.curvature.polish import polish
+    from isthmus.curvature.spectrum import hessian_spectrum
     from isthmus.kernel.alignment import effective_rank, label_alignment
     from isthmus.kernel.distance import kernel_distance
     from isthmus.kernel.estimators import KernelGradientDescent, KernelRidge, KernelRidgeClassifier
@@ -48,18 +51,21 @@ _NAMES = {
     "Task": "isthmus.model.data",
     "Trajectory": "isthmus.training.trajectory",
     "builtin_task": "isthmus.model.data",
+    "certify": "isthmus.curvature.certify",
     "effective_rank": "isthmus.kernel.alignment",
     "empirical_ntk": "isthmus.kernel.ntk",
     "error_barrier": "isthmus.curvature.barrier",
     "ggn_operator": "isthmus.curvature.operators",
     "hessian_eigenvalues": "isthmus.curvature.eigenvalues",
     "hessian_operator": "isthmus.curvature.operators",
+    "hessian_spectrum": "isthmus.curvature.spectrum",
     "kernel_distance": "isthmus.kernel.distance",
     "kernel_ridge": "isthmus.kernel.ridge",
     "label_alignment": "isthmus.kernel.alignment",
     "load_record": "isthmus.results.catalog",
     "loss_along_line": "isthmus.curvature.lines",
     "open_trajectory": "isthmus.training.trajectory",
+    "polish": "isthmus.curvature.polish",
     "render": "isthmus.report.atlas",
     "replay": "isthmus.training.trajectory",
     "spectral_density": "isthmus.curvature.density",
@@ -84,18 +90,21 @@ __all__ = [
     "Task",
     "Trajectory",
     "builtin_task",
+    "certify",
     "effective_rank",
     "empirical_ntk",
     "error_barrier",
     "ggn_operator",
     "hessian_eigenvalues",
     "hessian_operator",
+    "hessian_spectrum",
     "kernel_distance",
     "kernel_ridge",
     "label_alignment",
     "load_record",
     "loss_along_line",
     "open_trajectory",
+    "polish",
     "render",
     "replay",
     "spectral_density",

@@ -19,6 +19,7 @@ _COMMANDS = {
     "render": ("isthmus.cli.render:render", "Draw atlas.html again from saved records."),
     "ntk": ("isthmus.cli.ntk:ntk", "The empirical tangent kernel."),
     "hessian": ("isthmus.cli.hessian:hessian", "Hessian eigenvalues or spectral density."),
+    "certify": ("isthmus.cli.certify:certify", "What kind of critical point a small network stands at."),
     "barrier": ("isthmus.cli.barrier:barrier", "The error barrier between two checkpoints."),
     "claims": ("isthmus.cli.claims:app", "List the refutable statements, or check them on a network."),
 }

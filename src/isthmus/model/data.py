@@ -94,6 +94,16 @@ def digits(seed: Seed | int = 0) -> DataSet:
     return DataSet(*(_tensor(part) for part in (standardized[train], labels[train], standardized[test], labels[test])))
 
 
+def three_steps() -> DataSet:
+    """The one-dimensional data of Zhang et al. (2021): 50 points of ``tanh(x-7) + tanh(x) + tanh(x+7)`` on [-15, 15].
+
+    Float64; training and test data are the same. A tanh network of width 3 without output bias fits them exactly.
+    """
+    x = torch.linspace(-15, 15, 50, dtype=torch.float64)[:, None]
+    y = torch.tanh(x - 7) + torch.tanh(x) + torch.tanh(x + 7)
+    return DataSet(x, y, x, y)
+
+
 def teacher(*, inputs: int = 10, width: int = 4, samples: int = 500, test_samples: int = 500, seed: Seed | int = 0) -> DataSet:
     """Gaussian inputs labeled by a random two-layer tanh network, scaled to unit output variance; no noise.
 

@@ -25,13 +25,14 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "tanh": nn.T
 Scaling = Literal["ntk", "mean_field"]
 
 
-def mlp(widths: Sequence[int], activation: str = "relu", *, seed: Seed | int = 0) -> nn.Sequential:
+def mlp(widths: Sequence[int], activation: str = "relu", *, seed: Seed | int = 0, output_bias: bool = True) -> nn.Sequential:
     """A multilayer perceptron ``widths[0] -> ... -> widths[-1]`` with torch's own initialization and biases.
 
     Args:
         widths: inputs, hidden widths, outputs; at least two numbers.
         activation: relu, tanh, gelu or erf, between layers.
         seed: names the initialization; global generators are left alone.
+        output_bias: whether the last layer has a bias; hidden layers always have one.
 
     Raises:
         InputError: fewer than two widths, or an unknown activation.
@@ -42,7 +43,9 @@ def mlp(widths: Sequence[int], activation: str = "relu", *, seed: Seed | int = 0
     layers: list[nn.Module] = []
     with forked_rng(as_seed(seed)):
         for index, (fan_in, fan_out) in enumerate(itertools.pairwise(widths)):
-            layers += [nn.Linear(fan_in, fan_out)] if index == 0 else [make(), nn.Linear(fan_in, fan_out)]
+            bias = output_bias or index < len(widths) - 2
+            layers += [] if index == 0 else [make()]
+            layers.append(nn.Linear(fan_in, fan_out, bias=bias))
     return nn.Sequential(*layers)
 
 

@@ -3,13 +3,15 @@
 import os
 
 from isthmus._core.errors import InputError
-from isthmus.results import claims, curvature, kernel, training
+from isthmus.results import claims, critical, curvature, kernel, training
 from isthmus.results.record import Record, read_schema
 
 KINDS: dict[str, type[Record]] = {
     kind.schema: kind
     for kind in (
         claims.ClaimResult,
+        critical.Certificate,
+        critical.Spectrum,
         curvature.Eigenvalues,
         curvature.ErrorBarrier,
         curvature.LossLine,
