@@ -176,8 +176,10 @@ def _read_head(path: Path) -> dict[str, Any]:
     except FileNotFoundError as fault:
         raise InputError(f"{path} does not exist.") from fault
     except (safetensors.SafetensorError, OSError) as fault:
-        raise InputError(f"{path} is not a readable record: it is truncated or not a safetensors file ({fault}). "
-            "Delete it; the command that wrote it computes it again.") from fault
+        raise InputError(
+            f"{path} is not a readable record: it is truncated or not a safetensors file ({fault}). "
+            "Delete it; the command that wrote it computes it again."
+        ) from fault
     try:
         head = msgspec.json.decode(metadata.get("isthmus", ""))
     except msgspec.DecodeError as fault:
