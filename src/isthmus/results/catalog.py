@@ -3,7 +3,7 @@
 import os
 
 from isthmus._core.errors import InputError
-from isthmus.results import claims, critical, curvature, kernel, training
+from isthmus.results import claims, critical, curvature, kernel, learning, training
 from isthmus.results.record import Record, read_schema
 
 KINDS: dict[str, type[Record]] = {
@@ -21,6 +21,8 @@ KINDS: dict[str, type[Record]] = {
         kernel.KernelDistance,
         kernel.KernelTimeline,
         kernel.Ntk,
+        learning.OrderShares,
+        learning.RemainderOrders,
         training.TrainingHistory,
     )
 }
