@@ -3,7 +3,7 @@
 import os
 
 from isthmus._core.errors import InputError
-from isthmus.results import claims, critical, curvature, games, kernel, training
+from isthmus.results import claims, critical, curvature, games, kernel, learning, training
 from isthmus.results.record import Record, read_schema
 
 KINDS: dict[str, type[Record]] = {
@@ -23,6 +23,8 @@ KINDS: dict[str, type[Record]] = {
         kernel.KernelDistance,
         kernel.KernelTimeline,
         kernel.Ntk,
+        learning.OrderShares,
+        learning.RemainderOrders,
         training.TrainingHistory,
     )
 }

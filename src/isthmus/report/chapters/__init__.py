@@ -3,6 +3,7 @@
 from isthmus.report.chapter import Chapter
 from isthmus.report.chapters.claims import CLAIMS
 from isthmus.report.chapters.kernel import KERNEL
+from isthmus.report.chapters.learning import LEARNING
 from isthmus.report.chapters.training import TRAINING
 
-CHAPTERS: tuple[Chapter, ...] = (TRAINING, KERNEL, CLAIMS)
+CHAPTERS: tuple[Chapter, ...] = (TRAINING, KERNEL, LEARNING, CLAIMS)

@@ -3,7 +3,8 @@
 from isthmus.studies.stage import Stage
 from isthmus.studies.stages.curvature import DENSITY, SHARPNESS
 from isthmus.studies.stages.kernel import KERNEL
+from isthmus.studies.stages.learning import ORDERS
 from isthmus.studies.stages.training import HISTORY
 from isthmus.studies.stages.twins import TWINS
 
-STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SHARPNESS, DENSITY, TWINS)
+STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SHARPNESS, DENSITY, TWINS, ORDERS)

@@ -1,0 +1,81 @@
+"""Figures of what a network learned beyond its kernel."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from isthmus.plots.style import CONTRAST, GRID, INK, MAIN, WIDTH, epoch_axis, label, styled
+from isthmus.results.learning import OrderShares
+
+_FILL = {
+    "order 0": (GRID, 1.0),
+    "order 1": (MAIN, 0.45),
+    "order 2": (MAIN, 0.9),
+    "order 3": (MAIN, 0.7),
+    "rest": (CONTRAST, 0.85),
+}
+
+
+def plot_orders(record: OrderShares) -> Figure:
+    """Shares of the orders over the run, and what each order's model leaves unexplained."""
+    with styled():
+        made = Figure(figsize=(WIDTH, 5.2), layout="constrained")
+        upper, lower = made.add_subplot(2, 1, 1), made.add_subplot(2, 1, 2)
+        later = record.epoch[record.epoch > 0]
+        first, last = (float(later.min()), float(later.max())) if later.size else (1.0, 1.0)
+        _stack(upper, record)
+        _unexplained(lower, record)
+        for axes in (upper, lower):
+            epoch_axis(axes, last * 1.35, first)
+        lower.set_xlabel("epoch (log scale)")
+        upper.tick_params(labelbottom=False)
+    return made
+
+
+def _stack(axes: Axes, record: OrderShares) -> None:
+    colors = [_FILL[part] for part in record.parts]
+    below = np.zeros(len(record.epoch))
+    for index, (part, (color, alpha)) in enumerate(zip(record.parts, colors, strict=True)):
+        above = below + record.share[:, index]
+        axes.fill_between(record.epoch, below, above, color=color, alpha=alpha, lw=0)
+        _name_part(axes, part, record.epoch, below, above)
+        below = above
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("share of the\nsquared outputs")
+
+
+def _name_part(axes: Axes, part: str, epoch: np.ndarray, below: np.ndarray, above: np.ndarray) -> None:
+    """The part's name beside its end, or inside where it is widest when it ends thin."""
+    middle, width = (above + below) / 2, above - below
+    if width[-1] > 0.05:
+        label(axes, epoch[-1], float(middle[-1]), part, INK)
+    elif width.max() > 0.15:
+        widest = int(width.argmax())
+        label(
+            axes,
+            epoch[widest],
+            float(middle[widest]),
+            part,
+            INK,
+            dx=6 if widest == 0 else 0,
+            ha="left" if widest == 0 else "center",
+        )
+
+
+def _unexplained(axes: Axes, record: OrderShares) -> None:
+    orders = range(1, record.unexplained.shape[1])
+    ends = record.unexplained[-1]
+    for k in orders:
+        color = MAIN if k == 1 else CONTRAST
+        axes.plot(record.epoch, record.unexplained[:, k], color=color, marker="o", ms=3, ls="-" if k < 3 else "--")
+        low, high = record.unexplained_interval[k]
+        axes.errorbar(
+            record.epoch[-1], ends[k], [[max(ends[k] - low, 0)], [max(high - ends[k], 0)]], color=color, capsize=3, lw=1
+        )
+        higher = all(ends[k] >= ends[other] for other in orders)
+        label(axes, record.epoch[-1], ends[k], f"order {k}", color, dy=5 if higher else -5)
+    axes.axhline(1, color=INK, lw=0.8, ls=":")
+    axes.annotate("not moving at all", (0, 1), (4, 4), textcoords="offset points", fontsize=8, color=INK)
+    axes.set_yscale("log")
+    axes.grid(axis="y")
+    axes.set_ylabel("unexplained share of\nwhat was learned, log")

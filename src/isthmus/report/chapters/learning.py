@@ -1,0 +1,96 @@
+"""Chapter: what did it learn that its kernel cannot?"""
+
+import math
+
+from isthmus.plots.learning import plot_orders
+from isthmus.report.chapter import Chapter, Headline, Plate, Records
+from isthmus.report.numbers import count, number, percent
+from isthmus.results.learning import OrderShares, RemainderOrders
+
+_ORDERS, _REMAINDER = "learning/orders", "learning/remainder"
+
+
+def _sentence(records: Records) -> str:
+    return _order_words(records[_ORDERS]) + "."
+
+
+def _order_words(record: OrderShares) -> str:
+    first = record.unexplained[-1, 1]
+    if math.isnan(first):
+        return "The parameters did not move"
+    words = f"Of what training added to its outputs, the first-order (tangent kernel) expansion {_misses(record, 1)}"
+    if record.unexplained.shape[1] > 2:
+        words += f", the second-order one {_misses(record, 2)}"
+    if not math.isnan(record.reach[0]):
+        words += f"; the first order fails for more than half of it from epoch {number(record.reach[0])} on"
+    return words
+
+
+def _misses(record: OrderShares, k: int) -> str:
+    value, (low, high) = record.unexplained[-1, k], record.unexplained_interval[k]
+    interval = f"[{percent(low)}, {percent(high)}]"
+    if value > 1:
+        return f"is off by {percent(value)} {interval}, more than not moving at all"
+    return f"misses {percent(value)} {interval}"
+
+
+def _headline(records: Records) -> list[Headline]:
+    record: OrderShares = records[_ORDERS]
+    lines = []
+    for k in range(1, record.unexplained.shape[1]):
+        low, high = record.unexplained_interval[k]
+        value = f"{percent(record.unexplained[-1, k])} [{percent(low)}, {percent(high)}]"
+        lines.append(Headline(f"unexplained by order {k}, of what was learned", value))
+    shares = " / ".join(percent(share) for share in record.share[-1])
+    lines.append(Headline(f"share of {' / '.join(part.removeprefix('order ') for part in record.parts)} in the outputs", shares))
+    if record.metric == "error":
+        scores = " / ".join(percent(score) for score in record.scores[-1])
+        lines.append(
+            Headline(f"{record.data} error of the expansions to 0 / … / {len(record.parts) - 2}, and of the network", scores)
+        )
+    return lines
+
+
+def _figures(records: Records) -> list[Plate]:
+    record: OrderShares = records[_ORDERS]
+    order = len(record.parts) - 2
+    return [
+        Plate(
+            "orders",
+            f"The outputs at each checkpoint, split by the Taylor expansion in the parameters around the start: "
+            f"f = T₀ + (T₁ - T₀) + … + rest, to order {order}, on {count(record.samples)} {record.data} examples, float64, one run. Upper: "
+            "squared norm of each part over the sum of all parts (parts overlap; the sum is "
+            f"{number(record.cancellation[-1])} times the squared outputs at the end). Lower: squared distance between the network and the "
+            "expansion, over the squared change since the start; bars: 95 % bootstrap interval over examples."
+            + _smooth_words(records.get(_REMAINDER)),
+            lambda: plot_orders(record),
+            "Shares of Taylor orders over epochs, and what each order leaves unexplained",
+            record,
+            f"records/{_ORDERS}.safetensors",
+        )
+    ]
+
+
+def _smooth_words(record: RemainderOrders | None) -> str:
+    if record is None:
+        return ""
+    slopes = ", ".join("rounding" if math.isnan(s) else f"{s:.2f}" for s in record.slope)
+    if bool(record.smooth.all()):
+        return f" The remainder shrinks as a smooth network's must (exponents {slopes} for orders 0, 1, …)."
+    return (
+        f" The network has kinks within reach (remainder exponents {slopes} for orders 0, 1, …; a smooth network has 1, 2, 3, 4): the "
+        "orders are then the derivatives between the kinks, and the rest holds what crosses them."
+    )
+
+
+LEARNING = Chapter(
+    id="learning",
+    title="Beyond the kernel",
+    question="What did it learn that its kernel cannot?",
+    needs={_ORDERS: OrderShares, _REMAINDER: RemainderOrders},
+    required=1,
+    sentence=_sentence,
+    strength=4,
+    headline=_headline,
+    figures=_figures,
+)
