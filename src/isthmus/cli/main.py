@@ -20,6 +20,7 @@ _COMMANDS = {
     "ntk": ("isthmus.cli.ntk:ntk", "The empirical tangent kernel."),
     "hessian": ("isthmus.cli.hessian:hessian", "Hessian eigenvalues or spectral density."),
     "barrier": ("isthmus.cli.barrier:barrier", "The error barrier between two checkpoints."),
+    "count": ("isthmus.cli.count:count", "How many subspaces of minima and of saddles a wide layer has; exact."),
     "claims": ("isthmus.cli.claims:app", "List the refutable statements, or check them on a network."),
 }
 for _name, (_path, _help) in _COMMANDS.items():
