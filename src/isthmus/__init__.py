@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from isthmus._core.seeds import Seed
+    from isthmus.combinatorics.subspaces import critical_subspaces, minima_subspaces
     from isthmus.curvature.barrier import error_barrier
     from isthmus.curvature.density import spectral_density
     from isthmus.curvature.eigenvalues import hessian_eigenvalues
@@ -39,6 +40,7 @@ _NAMES = {
     "Task": "isthmus.model.data",
     "Trajectory": "isthmus.training.trajectory",
     "builtin_task": "isthmus.model.data",
+    "critical_subspaces": "isthmus.combinatorics.subspaces",
     "effective_rank": "isthmus.kernel.alignment",
     "empirical_ntk": "isthmus.kernel.ntk",
     "error_barrier": "isthmus.curvature.barrier",
@@ -49,6 +51,7 @@ _NAMES = {
     "label_alignment": "isthmus.kernel.alignment",
     "load_record": "isthmus.results.catalog",
     "loss_along_line": "isthmus.curvature.lines",
+    "minima_subspaces": "isthmus.combinatorics.subspaces",
     "open_trajectory": "isthmus.training.trajectory",
     "render": "isthmus.report.atlas",
     "replay": "isthmus.training.trajectory",
@@ -58,10 +61,10 @@ _NAMES = {
 }
 
 __all__ = [
-    "Auto", "JacobianContraction", "Network", "Problem", "Recorder", "Seed", "Structured", "Task", "Trajectory", "builtin_task",
-    "effective_rank", "empirical_ntk", "error_barrier", "ggn_operator", "hessian_eigenvalues", "hessian_operator",
-    "kernel_distance", "label_alignment", "load_record", "loss_along_line", "open_trajectory", "render", "replay",
-    "spectral_density", "survey", "train",
+    "Auto", "JacobianContraction", "Network", "Problem", "Recorder", "Seed", "Structured", "Task", "Trajectory",
+    "builtin_task", "critical_subspaces", "effective_rank", "empirical_ntk", "error_barrier", "ggn_operator",
+    "hessian_eigenvalues", "hessian_operator", "kernel_distance", "label_alignment", "load_record", "loss_along_line",
+    "minima_subspaces", "open_trajectory", "render", "replay", "spectral_density", "survey", "train",
 ]  # fmt: skip
 
 
