@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from isthmus._core.seeds import Seed
+    from isthmus.combinatorics.subspaces import critical_subspaces, minima_subspaces
     from isthmus.curvature.barrier import error_barrier
     from isthmus.curvature.certify import certify
     from isthmus.curvature.density import spectral_density
@@ -52,6 +53,7 @@ _NAMES = {
     "Trajectory": "isthmus.training.trajectory",
     "builtin_task": "isthmus.model.data",
     "certify": "isthmus.curvature.certify",
+    "critical_subspaces": "isthmus.combinatorics.subspaces",
     "effective_rank": "isthmus.kernel.alignment",
     "empirical_ntk": "isthmus.kernel.ntk",
     "error_barrier": "isthmus.curvature.barrier",
@@ -64,6 +66,7 @@ _NAMES = {
     "label_alignment": "isthmus.kernel.alignment",
     "load_record": "isthmus.results.catalog",
     "loss_along_line": "isthmus.curvature.lines",
+    "minima_subspaces": "isthmus.combinatorics.subspaces",
     "open_trajectory": "isthmus.training.trajectory",
     "polish": "isthmus.curvature.polish",
     "render": "isthmus.report.atlas",
@@ -91,6 +94,7 @@ __all__ = [
     "Trajectory",
     "builtin_task",
     "certify",
+    "critical_subspaces",
     "effective_rank",
     "empirical_ntk",
     "error_barrier",
@@ -103,6 +107,7 @@ __all__ = [
     "label_alignment",
     "load_record",
     "loss_along_line",
+    "minima_subspaces",
     "open_trajectory",
     "polish",
     "render",

@@ -22,6 +22,7 @@ _COMMANDS = {
     "certify": ("isthmus.cli.certify:certify", "What kind of critical point a small network stands at."),
     "barrier": ("isthmus.cli.barrier:barrier", "The error barrier between two checkpoints."),
     "taylor": ("isthmus.cli.taylor:taylor", "What each order of the Taylor expansion contributes to a run."),
+    "count": ("isthmus.cli.count:count", "How many subspaces of minima and of saddles a wide layer has; exact."),
     "claims": ("isthmus.cli.claims:app", "List the refutable statements, or check them on a network."),
 }
 for _name, (_path, _help) in _COMMANDS.items():
