@@ -1,0 +1,4 @@
+"""Counting sees no module."""
+
+CASES = {}
+WITHOUT = {"critical_subspaces", "minima_subspaces"}
