@@ -53,19 +53,25 @@ def test_a_real_network_s_trace_and_moments_are_those_of_its_dense_hessian() -> 
     assert abs(second.mean() - np.mean(np.linalg.eigvalsh(dense) ** 2)) < 4 * second.std(ddof=1) / np.sqrt(200)
 
 
-def test_error_bars_cover_pointwise_and_for_the_trace() -> None:
-    """Six draws of a skewed quantity: 95 % Student intervals cover 90-91 % (measured over 150 seeds)."""
-    problem, probes = regression(SPECTRUM), 6
+def test_error_bars_have_the_right_size_and_cover() -> None:
+    """For z uniform on the sphere, ``Var(p z.Az) = 2p/(p + 2) (tr A^2 - (tr A)^2 / p)``.
+
+    Six draws of a skewed quantity: 95 % Student intervals cover 90.4 % (100 000 simulated draws of z.Az).
+    """
+    problem, probes, runs, p = regression(SPECTRUM), 6, 80, len(SPECTRUM)
     quantile = stats.t.ppf(0.975, probes - 1)
-    points, trace = [], []
-    for seed in range(80):
-        found = spectral_density(problem, steps=16, probes=probes, seed=seed, verify=False)
+    points, covered, errors = [], [], []
+    for seed in range(runs):
+        found = spectral_density(problem, steps=p, probes=probes, seed=seed, verify=False)
         exact = smoothed(SPECTRUM, found.grid, found.bandwidth)
         chosen = np.searchsorted(found.grid, [0.2, 0.5, 0.8])
         points += list(np.abs(found.density - exact)[chosen] <= quantile * found.standard_error[chosen])
-        trace.append(abs(found.trace[0] - SPECTRUM.sum()) <= quantile * found.trace[1])
+        covered.append(abs(found.trace[0] - SPECTRUM.sum()) <= quantile * found.trace[1])
+        errors.append(found.trace[1])
+    variance = 2 * p / (p + 2) * (np.sum(SPECTRUM**2) - SPECTRUM.sum() ** 2 / p)
+    assert probes * np.mean(np.square(errors)) == pytest.approx(variance, rel=0.2)
+    assert np.mean(covered) == pytest.approx(0.904, abs=3 * np.sqrt(0.904 * 0.096 / runs))
     assert 0.84 <= np.mean(points) <= 0.98
-    assert 0.84 <= np.mean(trace) <= 0.98
 
 
 def test_planted_outliers_are_found_and_a_bulk_has_none() -> None:
