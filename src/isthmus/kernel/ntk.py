@@ -83,12 +83,12 @@ def _check(network: Network, inputs: Tensor, others: Tensor | None, outputs: str
             raise InputError(f"{name} must be a tensor with at least one sample on its first axis.")
         if side.is_floating_point() and side.dtype != network.dtype:
             raise InputError(f"{name} are {side.dtype} and the network is {network.dtype}; convert one of them.")
-    try:
-        network.require_per_example(inputs)
-    except RuntimeError as fault:
-        raise ShapeError(
-            f"The network does not accept inputs of shape {tuple(inputs.shape)}: {str(fault).splitlines()[0]}"
-        ) from fault
+        try:
+            network.require_per_example(side)
+        except RuntimeError as fault:
+            raise ShapeError(
+                f"The network does not accept {name} of shape {tuple(side.shape)}: {str(fault).splitlines()[0]}"
+            ) from fault
 
 
 def _verify(kernel: Tensor, network: Network, inputs: Tensor, others: Tensor, outputs: str) -> None:
