@@ -8,7 +8,7 @@ from torch import Tensor
 from isthmus._core.errors import ShapeError, VerificationError
 from isthmus._core.numerics import tolerance
 from isthmus.model.network import Network
-from isthmus.model.units import UnitGroup
+from isthmus.model.units import UnitGroup, moved_state
 
 
 def permute_units(
@@ -40,9 +40,8 @@ def permute_units(
         raise ShapeError(
             f"A permutation of 0..{group.size - 1} was needed for {group.name}, found shape {tuple(permutation.shape)}."
         )
-    state = {**network.buffers, **network.parameters}
-    for name, axis in group.incoming + (group.outgoing if tensors == "all" else ()):
-        state[name] = state[name].index_select(axis, permutation.to(state[name].device))
+    slots = group.slots if tensors == "all" else (*group.incoming, *group.state)
+    state = moved_state({**network.buffers, **network.parameters}, slots, permutation)
     moved = network.at({k: state[k] for k in network.parameters}, {k: state[k] for k in network.buffers})
     if verify_on is not None and tensors == "all":
         before, after = network(verify_on), moved(verify_on)

@@ -1,146 +1,301 @@
-"""Exchangeable hidden units of a traced module: which tensors a permutation of them moves.
+"""Exchangeable units of a traced module: which tensors a permutation of them moves, and what lies between.
 
-Found here: units of a linear layer (module or `functional.linear`) that reach only other linear layers, through
-functions that act on each unit alone. Layers that are used twice or share their tensors, residual sums, and norms that
-mix units have no such units and are left out.
+A group is found by following the axes of all tensors through one run (`tracing`): axes that must move together form one
+group. Nothing is specified per architecture.
 """
 
-import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from torch import fx, nn
-from torch.nn import functional
+from torch import Tensor, nn
 
-from isthmus._core.errors import UnsupportedLayer
+from isthmus._core.errors import InputError
+from isthmus.model.axes import Axis, fix, free_roots, occurrences
+from isthmus.model.axis_rules import rule_for
 from isthmus.model.network import Network
+from isthmus.model.problem import Problem
+from isthmus.model.tracing import Event, Role, Trace, trace
 
-_POINTWISE_MODULES = (
-    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.CELU, nn.SELU, nn.GELU, nn.SiLU, nn.Mish, nn.Tanh, nn.Sigmoid, nn.Softplus,
-    nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.Hardsigmoid, nn.LogSigmoid, nn.Tanhshrink, nn.Identity, nn.Dropout,
-)  # fmt: skip
-_POINTWISE_FUNCTIONS = {
-    torch.relu, torch.tanh, torch.sigmoid, torch.erf, torch.sin, torch.cos, torch.exp, torch.abs, torch.square,
-    functional.relu, functional.gelu, functional.silu, functional.tanh, functional.sigmoid, functional.leaky_relu,
-    functional.elu, functional.selu, functional.softplus, functional.mish, functional.hardtanh, functional.dropout,
-}  # fmt: skip
-_POINTWISE_METHODS = {"relu", "tanh", "sigmoid", "erf", "sin", "cos", "abs", "square", "contiguous", "clone", "float", "double"}
-_WITH_NUMBER = {operator.mul, operator.add, operator.sub, operator.truediv, operator.pow, torch.mul, torch.add}
+Kind = Literal["dense neuron", "conv channel", "gated unit", "attention head", "head dimension", "residual channel", "tied unit"]
+_OBSTACLES = {
+    "norm": "a norm in {} takes its statistics across these units",
+    "softmax": "a softmax in {} runs across these units",
+    "reduction": "{} sums or averages over these units without weights",
+    "grouped": "a grouped convolution in {} ties them to its groups",
+}
+_KIND_OBSTACLES: dict[Kind, str] = {
+    "tied unit": "one tensor both computes and reads these units (a recurrent, reused or tied layer)",
+    "residual channel": "several layers add into these units",
+    "head dimension": "all heads share these dimensions, and the scale of attention depends on their number",
+}
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Where the units of a group lie in one tensor.
+
+    Unit i occupies the entries ``offset + (o * size + i) * inner + k`` of the axis, for all ``o < outer``, ``k < inner``:
+    ``inner`` is the block of one unit (positions after Flatten, the dimensions of a head).
+
+    Attributes:
+        tensor: name of the parameter or buffer.
+        axis: of the tensor.
+        offset: of the first unit.
+        outer: number of copies of the whole group, one after the other.
+        inner: entries per unit and copy.
+    """
+
+    tensor: str
+    axis: int
+    offset: int = 0
+    outer: int = 1
+    inner: int = 1
+
+    def entries(self, size: int) -> Tensor:
+        """Entries of the axis that belong to each unit, ``(size, outer * inner)``."""
+        starts = self.offset + torch.arange(self.outer)[None, :, None] * (size * self.inner)
+        grid = starts + torch.arange(size)[:, None, None] * self.inner + torch.arange(self.inner)[None, None, :]
+        return grid.reshape(size, -1)
 
 
 @dataclass(frozen=True)
 class UnitGroup:
-    """Units of one layer that can be exchanged without changing the function.
+    """Units that can be exchanged without changing the function.
 
     Attributes:
-        name: of the layer that computes them.
+        name: of the layer that computes them; unique in its network.
         size: how many.
-        incoming: tensors and axes that feed them: the layer's weight rows and its bias.
-        outgoing: tensors and axes that read them: weight columns of the following layers.
+        incoming: places of what feeds them: weight rows and biases, one slot per tensor, axis and block.
+        outgoing: places of what reads them: weight columns of the following layers.
+        state: places of what belongs to single units on the way: norm scales and shifts, running statistics, gains.
+        kind: what a unit is.
+        activations: functions applied to each unit on the way, in order, with their options.
+        obstacle: why units cannot be added, split or removed one at a time without changing what happens to the others;
+            None when they can.
     """
 
     name: str
     size: int
-    incoming: tuple[tuple[str, int], ...]
-    outgoing: tuple[tuple[str, int], ...]
+    incoming: tuple[Slot, ...]
+    outgoing: tuple[Slot, ...]
+    state: tuple[Slot, ...] = ()
+    kind: Kind = "dense neuron"
+    activations: tuple[str, ...] = ()
+    obstacle: str | None = None
+
+    @property
+    def slots(self) -> tuple[Slot, ...]:
+        """All places of the group, each once: what a permutation moves."""
+        return tuple(dict.fromkeys((*self.incoming, *self.state, *self.outgoing)))
 
 
 @dataclass(frozen=True)
-class _Linear:
-    weight: str
-    bias: str | None
-    source: fx.Node
+class UnitStructure:
+    """All groups of exchangeable units of a network, and what kept others from being found.
+
+    Attributes:
+        groups: in order of execution.
+        fixed_by: ``(module, operation)`` of operations that isthmus has no rule for, and that fixed axes they touch.
+    """
+
+    groups: tuple[UnitGroup, ...]
+    fixed_by: tuple[tuple[str, str], ...]
 
 
-def exchangeable_units(source: nn.Module | Network) -> list[UnitGroup]:
-    """The groups of exchangeable units of a module's linear layers, in order of execution.
+def exchangeable_units(source: nn.Module | Network | Problem, inputs: Tensor | None = None) -> list[UnitGroup]:
+    """The groups of exchangeable units of a network, in order of execution.
+
+    Dense neurons, convolution channels with their norms, attention heads and their dimensions, gated units, residual
+    streams and recurrent units are found alike; axes that reach inputs or outputs are fixed and form no group.
 
     Args:
-        source: module or network; traced symbolically in evaluation mode, on a private copy.
+        source: module, network or problem; run once in evaluation mode, on a private copy.
+        inputs: one example or more, ``(n, ...)``, for the shapes; a problem brings its own, and a module whose first
+            layer is linear needs none.
 
     Returns:
-        The groups; empty when no layer has exchangeable units.
+        The groups; empty when no axis can be permuted.
 
     Raises:
-        UnsupportedLayer: the forward pass branches on its data, so it cannot be traced.
+        InputError: no inputs, and none can be deduced.
+        UnsupportedLayer: the forward pass branches on its data.
     """
-    network = Network.of(source).eval()
-    for sub in network.module.modules():
-        sub.training = False
-    try:
-        graph = fx.Tracer().trace(network.module)
-    except Exception as fault:
-        reason = str(fault).splitlines()[0] if str(fault) else type(fault).__name__
-        raise UnsupportedLayer(
-            f"{type(network.module).__name__} cannot be traced ({reason}), so its exchangeable units are unknown. Write its "
-            "forward pass without branches on tensor values."
-        ) from fault
-    modules = dict(network.module.named_modules())
-    layers = {node: found for node in graph.nodes if (found := _linear(node, modules)) is not None}
-    shared = _shared(network.module, layers.values())
-    sizes = {k: v.shape for k, v in [*network.parameters.items(), *network.buffers.items()]}
-    groups = []
-    for node, layer in layers.items():
-        readers = _readers(node, layers, modules)
-        if readers is None or layer.weight in shared or any(layers[reader].weight in shared for reader in readers):
-            continue
-        bias = ((layer.bias, 0),) if layer.bias is not None else ()
-        outgoing = tuple((layers[reader].weight, 1) for reader in readers)
-        groups.append(
-            UnitGroup(layer.weight.removesuffix(".weight"), sizes[layer.weight][0], ((layer.weight, 0), *bias), outgoing)
-        )
-    return groups
+    return list(unit_structure(source, inputs).groups)
 
 
-def _linear(node: fx.Node, modules: dict[str, nn.Module]) -> _Linear | None:
-    if node.op == "call_module" and type(modules[str(node.target)]) is nn.Linear:
-        layer = modules[str(node.target)]
-        return _Linear(
-            f"{node.target}.weight", f"{node.target}.bias" if layer.bias is not None else None, node.all_input_nodes[0]
-        )
-    if node.op == "call_function" and node.target is functional.linear:
-        tensors = [*node.args, *(node.kwargs[k] for k in ("weight", "bias") if k in node.kwargs)]
-        named = [a for a in tensors[1:] if isinstance(a, fx.Node)]
-        if tensors and isinstance(tensors[0], fx.Node) and named and all(a.op == "get_attr" for a in named):
-            return _Linear(str(named[0].target), str(named[1].target) if len(named) > 1 else None, tensors[0])
-    return None
+def unit_structure(source: nn.Module | Network | Problem, inputs: Tensor | None = None) -> UnitStructure:
+    """The groups of `exchangeable_units` together with the operations that fixed axes for want of a rule."""
+    network = Network.of(source)
+    if inputs is None:
+        inputs = source.inputs if isinstance(source, Problem) else _deduced_inputs(network)
+    few = inputs[:2] if len(inputs) > 1 else torch.cat([inputs, inputs])
+    found = trace(network, few, rule_for)
+    _fix_squares(found)
+    taken: set[str] = set()
+    groups = tuple(_group(found, root, slots, taken) for root, slots in _places(found).items())
+    return UnitStructure(groups, tuple(dict.fromkeys(found.fixed_by)))
 
 
-def _readers(node: fx.Node, layers: dict[fx.Node, _Linear], modules: dict[str, nn.Module]) -> list[fx.Node] | None:
-    """The linear layers that read a node's units; None when something else reads them too."""
-    found, stack = [], list(node.users)
-    while stack:
-        user = stack.pop()
-        if user in layers:
-            found.append(user)
-        elif _pointwise(user, modules):
-            stack.extend(user.users)
+def _deduced_inputs(network: Network) -> Tensor:
+    first = next(sub for sub in network.module.modules() if next(sub.parameters(recurse=False), None) is not None)
+    if isinstance(first, nn.Linear):
+        return torch.zeros(2, first.in_features, dtype=network.dtype, device=network.device)
+    raise InputError(
+        f"The shape of the inputs cannot be deduced from {type(first).__name__}. Pass a Problem, or inputs= with an example."
+    )
+
+
+def _fix_squares(found: Trace) -> None:
+    """Fix a group that is both the outer and the inner part of one flattened axis: no slot describes it."""
+    for value in found.parameters.values():
+        for label in value.labels:
+            _fix_repeated_factors(label.axis.root)
+
+
+def _fix_repeated_factors(root: Axis) -> None:
+    if root.form == "product":
+        seen: set[int] = set()
+        for part in root.parts:
+            mine = set(map(id, free_roots(part)))
+            if mine & seen:
+                fix(part)
+            seen |= mine
+    for part in root.parts:
+        _fix_repeated_factors(part.root)
+
+
+def _places(found: Trace) -> dict[Axis, list[Slot]]:
+    """Each free axis with its slots, in order of first use."""
+    places: dict[Axis, list[Slot]] = {}
+    for name, value in found.parameters.items():
+        for axis, label in enumerate(value.labels):
+            for root, offset, outer, inner in occurrences(label.axis):
+                places.setdefault(root, []).append(Slot(name, axis, offset, outer, inner))
+    return {root: _merged(slots, root.size) for root, slots in places.items()}
+
+
+def _outer_partners(found: Trace, root: Axis) -> list[Axis]:
+    """Free axes that lie outside of this one in some flattened parameter axis (the heads of a head's dimensions)."""
+    partners = []
+    for value in found.parameters.values():
+        for label in value.labels:
+            partners += _before(label.axis.root, root)
+    return partners
+
+
+def _before(term: Axis, root: Axis) -> list[Axis]:
+    partners = []
+    for position, part in enumerate(term.parts):
+        partners += _before(part.root, root)
+        if term.form == "product" and any(root is inner for inner in free_roots(part)):
+            partners += [axis for outer in term.parts[:position] for axis in free_roots(outer)]
+    return partners
+
+
+def _merged(slots: list[Slot], size: int) -> list[Slot]:
+    """Slots that continue one another become one with more copies (the gates of an LSTM)."""
+    merged = slots[:1]
+    for slot in slots[1:]:
+        last = merged[-1]
+        end = last.offset + last.outer * size * last.inner
+        if (slot.tensor, slot.axis, slot.offset, slot.inner) == (last.tensor, last.axis, end, last.inner):
+            merged[-1] = Slot(last.tensor, last.axis, last.offset, last.outer + slot.outer, last.inner)
         else:
-            return None
-    return list(dict.fromkeys(found)) or None
+            merged.append(slot)
+    return merged
 
 
-def _pointwise(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    if len(node.all_input_nodes) != 1:
-        return False
-    if node.op == "call_module":
-        return isinstance(modules[str(node.target)], _POINTWISE_MODULES)
-    if node.op == "call_method":
-        return node.target in _POINTWISE_METHODS
-    if node.op != "call_function":
-        return False
-    numbers = all(isinstance(a, int | float) for a in node.args if not isinstance(a, fx.Node))
-    return node.target in _POINTWISE_FUNCTIONS or (node.target in _WITH_NUMBER and numbers)
+def _group(found: Trace, root: Axis, slots: list[Slot], taken: set[str]) -> UnitGroup:
+    roles = {slot: found.roles.get((slot.tensor, slot.axis), set()) for slot in slots}
+    outgoing = tuple(slot for slot, role in roles.items() if "outgoing" in role)
+    incoming = tuple(slot for slot, role in roles.items() if "incoming" in role)
+    state = tuple(slot for slot, role in roles.items() if not role & {"incoming", "outgoing"})
+    mine = [event for event in found.events if any(root is part for part in free_roots(event.axis))]
+    happened = {event.what: event for event in reversed(mine)}
+    around = _outer_partners(found, root)
+    headed = any(
+        event.what == "batch" and any(outer is part for outer in around for part in free_roots(event.axis))
+        for event in found.events
+    )
+    facts = _Facts(found, happened, roles, incoming, outgoing, "heads" if headed else "blocks" if around else "")
+    kind = facts.kind()
+    name = _name((incoming or state or outgoing)[0].tensor, kind)
+    while name in taken:
+        name += "'"
+    taken.add(name)
+    applied = dict.fromkeys(event.operation for event in mine if event.what == "activation")
+    activations = () if kind in {"attention head", "head dimension"} else tuple(applied)
+    return UnitGroup(name, root.size, incoming, outgoing, state, kind, activations, facts.obstacle(kind))
 
 
-def _shared(module: nn.Module, layers: Iterable[_Linear]) -> set[str]:
-    """Weights that two layers use, or that two names hold."""
-    holders: dict[int, list[str]] = {}
-    for name, parameter in module.named_parameters(remove_duplicate=False):
-        holders.setdefault(id(parameter), []).append(name)
-    uses: dict[str, int] = {}
-    for layer in layers:
-        uses[layer.weight] = uses.get(layer.weight, 0) + 1
-    doubled = {name for names in holders.values() if len(names) > 1 for name in names}
-    return doubled | {name for name, count in uses.items() if count > 1}
+def _name(tensor: str, kind: Kind) -> str:
+    layer = tensor.removesuffix(".weight").removesuffix("_weight")
+    endings = {"attention head": " heads", "head dimension": " head dimensions", "residual channel": " stream"}
+    return layer + endings.get(kind, "")
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What the trace says of one group."""
+
+    found: Trace
+    happened: dict[str, Event]
+    roles: dict[Slot, set[Role]]
+    incoming: tuple[Slot, ...]
+    outgoing: tuple[Slot, ...]
+    around: Literal["heads", "blocks", ""]
+
+    def kind(self) -> Kind:
+        rows = [slot for slot in self.incoming if len(self.found.parameters[slot.tensor].labels) > 1]
+        several = sum(slot.outer for slot in rows) > 1
+        both = {slot.tensor for slot in self.incoming} & {slot.tensor for slot in self.outgoing}
+        recurrent = both - {slot.tensor for slot in set(self.incoming) & set(self.outgoing)}
+        if any(self.found.uses.get(name, 0) > 1 for name in recurrent):
+            return "tied unit"
+        if "batch" in self.happened:
+            return "attention head"
+        if "contraction" in self.happened or self.around == "heads":
+            return "head dimension"
+        if several and "addition" in self.happened:
+            return "residual channel"
+        if both:
+            return "tied unit"
+        if several and "multiplication" in self.happened:
+            return "gated unit"
+        return "conv channel" if "convolution" in self.happened else "dense neuron"
+
+    def obstacle(self, kind: Kind) -> str | None:
+        for what, reason in _OBSTACLES.items():
+            if what in self.happened:
+                return reason.format(self.happened[what].module)
+        if kind in _KIND_OBSTACLES:
+            return _KIND_OBSTACLES[kind]
+        if self.around:
+            return "they are one factor of a flattened axis: every block has them"
+        unclear = next((slot.tensor for slot, role in self.roles.items() if len(role) != 1), None)
+        if unclear is not None:
+            return f"{unclear} plays no single role for these units"
+        if not self.outgoing or not self.incoming:
+            return "no layer reads these units through weights, or none computes them"
+        uses = self.found.uses
+        reused = next((slot.tensor for slot in (*self.incoming, *self.outgoing) if uses.get(slot.tensor, 0) > 1), None)
+        return f"{reused} is used more than once" if reused else None
+
+
+def moved_state(tensors: dict[str, Tensor], slots: Iterable[Slot], permutation: Tensor) -> dict[str, Tensor]:
+    """The tensors with unit i at each slot replaced by unit ``permutation[i]``."""
+    moved = dict(tensors)
+    for slot, order in _orders(tensors, slots, permutation):
+        moved[slot.tensor] = moved[slot.tensor].index_select(slot.axis, order)
+    return moved
+
+
+def _orders(tensors: dict[str, Tensor], slots: Iterable[Slot], permutation: Tensor) -> Iterator[tuple[Slot, Tensor]]:
+    for slot in slots:
+        tensor = tensors[slot.tensor]
+        entries = slot.entries(len(permutation))
+        order = torch.arange(tensor.shape[slot.axis])
+        order[entries.reshape(-1)] = entries[permutation.cpu()].reshape(-1)
+        yield slot, order.to(tensor.device)

@@ -29,7 +29,7 @@ _SLOPE_LINE = -0.25
 
 def _groups(problem: Problem) -> list[UnitGroup]:
     try:
-        return [group for group in exchangeable_units(problem.network) if group.size > 1]
+        return [group for group in exchangeable_units(problem) if group.size > 1]
     except UnsupportedLayer:
         return []
 
