@@ -1,11 +1,9 @@
 """The verb `isthmus certify`."""
 
 import sys
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from cyclopts import Parameter
-
+from isthmus.cli.options import AtCheckpoint, Json, Out, SeedNumber, Target
 from isthmus.cli.place import problem_at
 from isthmus.cli.show import show
 from isthmus.curvature import certify as certificate
@@ -13,33 +11,23 @@ from isthmus.curvature import polish as polished
 
 
 def certify(
-    target: str,
+    target: Target,
     *,
     polish: Literal["no", "critical", "minimum"] = "no",
     tolerance: float = 1e-10,
-    checkpoint: Path | None = None,
-    seed: int = 0,
-    out: Path | None = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    checkpoint: AtCheckpoint = None,
+    seed: SeedNumber = 0,
+    out: Out = None,
+    as_json: Json = False,
 ) -> int:
     """Say what kind of critical point a small network stands at: gradient, inertia, label; in float64.
 
     Parameters
     ----------
-    target
-        FILE.py:function that returns an isthmus.Problem.
     polish
         First go to the nearest critical point, or down to a minimum.
     tolerance
         Gradient norm up to which the point counts as critical.
-    checkpoint
-        Take the parameters from this checkpoint.
-    seed
-        Names the random draws.
-    out
-        Save the record here (.safetensors).
-    as_json
-        Print JSON.
     """
     problem = problem_at(target, checkpoint)
     if polish != "no":

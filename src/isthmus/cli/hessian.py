@@ -1,36 +1,34 @@
 """The verb `isthmus hessian`."""
 
 import sys
-from pathlib import Path
 from typing import Annotated, Literal
 
 import torch
 from cyclopts import Parameter
 
+from isthmus.cli.options import AtCheckpoint, Json, Out, SeedNumber, Target
 from isthmus.cli.place import first_samples, problem_at
 from isthmus.cli.show import show
 from isthmus.curvature import hessian_eigenvalues, spectral_density
 
 
 def hessian(
-    target: str,
+    target: Target,
     *,
     k: Annotated[int, Parameter(name=["-k", "--count"])] = 5,
     rtol: float = 1e-3,
     matrix: Literal["hessian", "ggn"] = "hessian",
     density: Annotated[bool, Parameter(negative="")] = False,
     samples: int | None = None,
-    checkpoint: Path | None = None,
-    seed: int = 0,
-    out: Path | None = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    checkpoint: AtCheckpoint = None,
+    seed: SeedNumber = 0,
+    out: Out = None,
+    as_json: Json = False,
 ) -> int:
     """The largest eigenvalues of the loss's Hessian, or its spectral density; in float64.
 
     Parameters
     ----------
-    target
-        FILE.py:function that returns an isthmus.Problem.
     k
         How many eigenvalues.
     rtol
@@ -41,14 +39,6 @@ def hessian(
         The spectral density instead of eigenvalues.
     samples
         Only the first training samples.
-    checkpoint
-        Take the parameters from this checkpoint.
-    seed
-        Names the random start vectors.
-    out
-        Save the record here (.safetensors).
-    as_json
-        Print JSON.
     """
     problem = problem_at(target, checkpoint).to(torch.float64)
     problem = problem if samples is None else first_samples(problem, samples)

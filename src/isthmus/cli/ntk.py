@@ -1,11 +1,11 @@
 """The verb `isthmus ntk`."""
 
 import sys
-from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
+from isthmus.cli.options import AtCheckpoint, Json, Out, Target
 from isthmus.cli.place import first_samples, problem_at
 from isthmus.cli.show import show
 from isthmus.kernel import Auto, JacobianContraction, Structured, effective_rank, empirical_ntk, label_alignment
@@ -14,36 +14,28 @@ _METHODS = {"auto": Auto(), "structured": Structured(), "contraction": JacobianC
 
 
 def ntk(
-    target: str,
+    target: Target,
     *,
     samples: int = 100,
     outputs: Literal["full", "trace"] = "trace",
     method: Literal["auto", "structured", "contraction"] = "auto",
-    checkpoint: Path | None = None,
-    out: Path | None = None,
+    checkpoint: AtCheckpoint = None,
+    out: Out = None,
     plan: Annotated[bool, Parameter(negative="")] = False,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    as_json: Json = False,
 ) -> int:
     """The empirical tangent kernel on the first training samples.
 
     Parameters
     ----------
-    target
-        FILE.py:function that returns an isthmus.Problem.
     samples
         How many training samples.
     outputs
         trace: sum over outputs, (n, n); full: (n, c, n, c).
     method
         How it is computed; all ways give the same numbers.
-    checkpoint
-        Take the parameters from this checkpoint.
-    out
-        Save the record here (.safetensors).
     plan
         Only say what would be done and what it would cost.
-    as_json
-        Print JSON.
     """
     problem = first_samples(problem_at(target, checkpoint), samples)
     if plan:

@@ -2,11 +2,9 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from isthmus.cli.loading import load_task
+from isthmus.cli.options import Json, Out, SeedNumber, Target
 from isthmus.cli.show import show
 from isthmus.learning import order_shares, remainder_orders
 from isthmus.studies.stage import spread
@@ -14,22 +12,20 @@ from isthmus.training import open_trajectory
 
 
 def taylor(
-    target: str,
+    target: Target,
     checkpoints: Path,
     *,
     order: int = 2,
     points: int = 10,
     samples: int = 1000,
-    seed: int = 0,
-    out: Path | None = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    seed: SeedNumber = 0,
+    out: Out = None,
+    as_json: Json = False,
 ) -> int:
     """What each order of the Taylor expansion around the start contributes to the outputs along a run.
 
     Parameters
     ----------
-    target
-        FILE.py:function that returns an isthmus.Problem.
     checkpoints
         Folder of checkpoints; the first one is the anchor.
     order
@@ -38,12 +34,6 @@ def taylor(
         Checkpoints measured.
     samples
         At most this many test examples (training examples where there are none).
-    seed
-        Names the draw of examples.
-    out
-        Save the record here (.safetensors).
-    as_json
-        Print JSON.
     """
     run = open_trajectory(checkpoints, load_task(target).problem)
     record = order_shares(run, steps=spread(run.steps, points), order=order, samples=samples, seed=seed)
