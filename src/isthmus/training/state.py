@@ -62,18 +62,33 @@ def restore(optimizer: Optimizer, scheduler: Any, names: Mapping[nn.Parameter, s
             slots = saved.optimizer_state[name]
             optimizer.state[parameter] = {slot: value.to(parameter.device) for slot, value in slots.items()}
     if scheduler is not None and saved.scheduler:
-        scheduler.load_state_dict({**scheduler.state_dict(), **saved.scheduler})
+        scheduler.load_state_dict(_merged(scheduler.state_dict(), saved.scheduler))
 
 
 def scheduler_state(scheduler: Any) -> dict[str, Any]:
-    """The plain part of a scheduler's state; empty without one."""
-    if scheduler is None:
-        return {}
-    return {k: _plain(v) for k, v in scheduler.state_dict().items() if _is_plain(v)}
+    """The plain part of a scheduler's state, that of schedulers inside it included; empty without one."""
+    return {} if scheduler is None else _plain_part(scheduler.state_dict())
 
 
-def _is_plain(value: Any) -> bool:
-    return isinstance(value, _PLAIN) or (isinstance(value, list | tuple) and all(_is_plain(item) for item in value))
+def _plain_part(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain_part(v) for k, v in value.items() if _has_plain_part(v)}
+    return [_plain_part(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def _has_plain_part(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) for key in value)
+    return isinstance(value, _PLAIN) or (isinstance(value, list | tuple) and all(_has_plain_part(item) for item in value))
+
+
+def _merged(fresh: Any, saved: Any) -> Any:
+    """`saved` over `fresh`, which keeps what was not plain enough to be saved."""
+    if isinstance(fresh, dict) and isinstance(saved, dict):
+        return {**fresh, **{k: _merged(fresh.get(k), v) for k, v in saved.items()}} if saved else fresh
+    if isinstance(fresh, list) and isinstance(saved, list) and len(fresh) == len(saved):
+        return [_merged(a, b) for a, b in zip(fresh, saved, strict=True)]
+    return saved
 
 
 def _plain(value: Any) -> Any:
