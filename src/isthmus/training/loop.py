@@ -50,8 +50,8 @@ def train(
         seed: names the batch order and what the network itself draws.
         checkpoints: ``"log"`` (0, two per doubling, and pairs 0.4 epochs apart), or the steps to keep; the first and
             the last are always kept.
-        store: a folder for the checkpoints; a run found there is taken up where it stopped, and ends bit-equal to an
-            uninterrupted one. Without it they stay in memory.
+        store: a folder for the checkpoints; a run found there (same data, seed, batch and optimizer) is taken up where
+            it stopped, from its own start, and ends bit-equal to an uninterrupted one. Without it they stay in memory.
         probes: measurements ``problem -> anything`` made at every checkpoint of this call.
         progress: told ``(step, total)``.
 
@@ -59,7 +59,8 @@ def train(
         The trajectory; ``.measurements`` holds the probes' values by name.
 
     Raises:
-        InputError: the folder holds checkpoints of something else; both epochs and steps; a batch below 1.
+        InputError: the folder holds checkpoints of something else; both epochs and steps; a batch below 1; an optimizer
+            or scheduler that needs more than ``step()``.
         NumericalError: the loss or a parameter stopped being finite; the checkpoints so far remain.
     """
     run = _Run(problem, optimizer or Sgd(), batch, as_seed(seed), None if store is None else Path(store))
@@ -71,8 +72,9 @@ def train(
         for step in range(run.step, total + 1):
             if step in wanted and step not in run.kept:
                 run.keep()
-                for name, probe in (probes or {}).items():
-                    measured[name].append(probe(run.frozen()))
+                with forked_rng(run.seed.child("probes", step)):
+                    for name, probe in (probes or {}).items():
+                        measured[name].append(probe(run.frozen()))
             if step < total:
                 run.advance()
             if progress is not None:
@@ -95,6 +97,7 @@ class _Run:
         self.names = {p: name for name, p in self.module.named_parameters()}
         made = factory([p for p in self.module.parameters() if p.requires_grad])
         self.optimizer, self.scheduler = made if isinstance(made, tuple) else (made, None)
+        _require_plain_steps(self.optimizer, self.scheduler)
         self.steps_per_epoch = -(-problem.samples // batch)
         self.step, self.kept = 0, {}
         self._order: torch.Tensor | None = None
@@ -169,12 +172,30 @@ class _Run:
         saved.require_of(self.problem.network, path)
         mine = {"data": self.problem.data_hash, "seed": str(self.seed), "batch": self.batch}
         found = {"data": saved.data_hash, "seed": saved.sampler.get("seed"), "batch": saved.sampler.get("batch")}
-        for what in mine:
-            if mine[what] != found[what]:
+        if saved.step == 0:
+            mine |= _recipe(param_groups(self.optimizer, self.names), scheduler_state(self.scheduler))
+            found |= _recipe(saved.param_groups, saved.scheduler)
+        for what in {**mine, **found}:
+            if mine.get(what) != found.get(what):
                 raise InputError(
-                    f"{path} belongs to another run: its {what} is {found[what]!r}, this run's is {mine[what]!r}. Use another "
-                    "folder, or delete that one."
+                    f"{path} belongs to another run: its {what} is {found.get(what)!r}, this run's is {mine.get(what)!r}. Use "
+                    "another folder, or delete that one."
                 )
+
+
+def _recipe(groups: list[dict[str, Any]], scheduler: dict[str, Any]) -> dict[str, Any]:
+    """A fresh optimizer's and scheduler's options by name."""
+    options = {f"{name} in parameter group {i}": value for i, group in enumerate(groups) for name, value in group.items()}
+    return {f"scheduler's {name}": value for name, value in scheduler.items()} | options
+
+
+def _require_plain_steps(optimizer: torch.optim.Optimizer, scheduler: Any) -> None:
+    for part in (optimizer, scheduler):
+        if isinstance(part, torch.optim.LBFGS | torch.optim.lr_scheduler.ReduceLROnPlateau):
+            raise InputError(
+                f"{type(part).__name__} needs a closure or a metric at every step, which this loop does not give. Use an "
+                "optimizer and a scheduler with a plain step(), or your own loop with isthmus.Recorder."
+            )
 
 
 def _total(epochs: int | None, steps: int | None, steps_per_epoch: int) -> int:
