@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import safetensors
@@ -15,6 +15,19 @@ from isthmus.model.network import Network
 from isthmus.results.record import write_atomically
 
 FORMAT = 1
+
+
+class _Head(msgspec.Struct):
+    """What the file's JSON header holds."""
+
+    format: Literal[1]
+    step: int
+    steps_per_epoch: int
+    param_groups: list[dict[str, Any]]
+    scheduler: dict[str, Any]
+    sampler: dict[str, Any]
+    module_hash: str
+    data_hash: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,17 +94,17 @@ class Checkpoint:
             else:
                 parts.setdefault(kind, {})[name] = tensor
         return cls(
-            step=int(head["step"]),
-            steps_per_epoch=int(head["steps_per_epoch"]),
+            step=head.step,
+            steps_per_epoch=head.steps_per_epoch,
             parameters=parts["param"],
             buffers=parts["buffer"],
             optimizer_state=slots,
-            param_groups=head["param_groups"],
-            scheduler=head["scheduler"],
+            param_groups=head.param_groups,
+            scheduler=head.scheduler,
             rng=parts["rng"].get("torch", torch.empty(0, dtype=torch.uint8)),
-            sampler=head["sampler"],
-            module_hash=head["module_hash"],
-            data_hash=head["data_hash"],
+            sampler=head.sampler,
+            module_hash=head.module_hash,
+            data_hash=head.data_hash,
         )
 
     def require_of(self, network: Network, path: Path) -> None:
@@ -120,7 +133,7 @@ def stored_steps(directory: Path) -> list[int]:
     return sorted(int(path.stem) for path in directory.glob("*.safetensors") if path.stem.isdigit())
 
 
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _read(path: Path) -> tuple[_Head, dict[str, Tensor]]:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -129,13 +142,13 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise InputError(f"{path} does not exist.") from fault
     except (safetensors.SafetensorError, OSError) as fault:
         raise InputError(f"{path} is truncated or not a safetensors file ({fault}). Delete it and train again.") from fault
+    if "isthmus.checkpoint" not in metadata:
+        raise InputError(
+            f"{path} is not an isthmus checkpoint (no header). Write checkpoints with isthmus.Recorder or isthmus.train."
+        )
     try:
-        head = msgspec.json.decode(metadata.get("isthmus.checkpoint", ""))
+        return msgspec.json.decode(metadata["isthmus.checkpoint"], type=_Head), tensors
     except msgspec.DecodeError as fault:
         raise InputError(
-            f"{path} is not an isthmus checkpoint (no valid header). Write checkpoints with isthmus.Recorder or isthmus.train."
+            f"{path} has an unknown or damaged checkpoint header ({fault}); this version reads format {FORMAT}."
         ) from fault
-    needed = {"step", "steps_per_epoch", "param_groups", "scheduler", "sampler", "module_hash", "data_hash"}
-    if not isinstance(head, dict) or head.get("format") != FORMAT or not needed <= set(head):
-        raise InputError(f"{path} has an unknown checkpoint format; this version reads format {FORMAT}.")
-    return head, tensors
