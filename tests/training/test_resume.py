@@ -144,7 +144,7 @@ def test_another_run_s_folder_is_refused_and_left_alone(changes: dict, words: st
 
 def test_a_changed_learning_rate_is_not_ignored(tmp_path: Path) -> None:
     train(noisy_problem(), partial(SGD, lr=0.1), steps=4, store=tmp_path)
-    with pytest.raises(InputError, match="its lr in parameter group 0 is 0.1, this run's is 0.2"):
+    with pytest.raises(InputError, match=r"its lr in parameter group 0 is 0\.1, this run's is 0\.2"):
         train(noisy_problem(), partial(SGD, lr=0.2), steps=8, store=tmp_path)
 
 
