@@ -21,6 +21,7 @@ from isthmus._core.status import Status
 from isthmus.results.provenance import Cost, Provenance
 
 FORMAT = 1
+TEMPORARY = ".tmp"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +147,7 @@ def read_schema(path: str | os.PathLike) -> str:
 def write_atomically(path: Path, data: bytes) -> Path:
     """Write `data` so that `path` either keeps its old content or has all of the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{TEMPORARY}")
     try:
         with open(temporary, "wb") as file:
             file.write(data)

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from isthmus._core.errors import InputError
-from isthmus.results.record import Record, read_schema, write_atomically
+from isthmus.results.record import TEMPORARY, Record, read_schema, write_atomically
 
 FORMAT = 1
 IDENTITY = ("task", "module_hash", "data_hash", "seed", "epochs", "batch", "optimizer", "loss", "scale", "checkpoints")
@@ -21,7 +21,9 @@ class RunDirectory:
     path: Path
 
     def start(self, description: dict[str, Any]) -> None:
-        """Create the folder, or take up the run that is in it.
+        """Create the folder, or take up the run that is in it and clear what a killed process left half-written.
+
+        A run folder belongs to one process at a time.
 
         Raises:
             InputError: the folder holds a run of something else, or files that are not a run's.
@@ -29,6 +31,8 @@ class RunDirectory:
         file = self.path / "run.json"
         if file.exists():
             self._require_same(self.description(), description)
+            for leftover in self.path.rglob(f".*{TEMPORARY}"):
+                leftover.unlink()
             return
         if self.path.exists() and any(not name.startswith(".") for name in os.listdir(self.path)):
             raise InputError(f"{self.path} is not empty and holds no run.json. Name another folder with --out.")
