@@ -7,7 +7,7 @@ import numpy as np
 from isthmus._core.errors import IsthmusError
 from isthmus._core.seeds import Seed, as_seed
 from isthmus._core.status import Status
-from isthmus.claims.claim import Claim, ScaleName
+from isthmus.claims.claim import Check, Claim, ScaleName
 from isthmus.claims.evidence import Evidence, Verdict
 from isthmus.model.problem import Problem, provenance
 from isthmus.results.claims import ClaimResult
@@ -17,8 +17,8 @@ from isthmus.results.provenance import Cost
 def check_claim(claim: Claim, problem: Problem, *, paper: str, scale: ScaleName = "smoke", seed: Seed | int = 0) -> ClaimResult:
     """Check a claim on a problem, then the same check on an instance that must break it.
 
-    The control counts only when its verdict is `fails`. A control that raises an error of isthmus is recorded as
-    `inconclusive` with the error's words; any other exception is a fault and passes through.
+    The control counts only when its verdict is `fails`. A check or a control that raises an error of isthmus is recorded
+    as `inconclusive` with the error's words; any other exception is a fault and passes through.
 
     Args:
         claim: the statement.
@@ -32,8 +32,9 @@ def check_claim(claim: Claim, problem: Problem, *, paper: str, scale: ScaleName 
     """
     started, seed = time.perf_counter(), as_seed(seed).child(paper, claim.id)
     unmet = next((h.name for h in claim.hypotheses if not h.test(problem)), "")
-    evidence = None if unmet else claim.check(problem, scale, seed)
-    control, trouble = (None, "") if unmet else _control(claim, problem, scale, seed.child("control"))
+    evidence, words = (None, "") if unmet else _run(claim.check, "check", problem, scale, seed)
+    control, control_words = (None, "") if unmet else _run(claim.control, "control", problem, scale, seed.child("control"))
+    missing = Verdict.INAPPLICABLE if unmet else Verdict.INCONCLUSIVE
     return ClaimResult(
         scale_axis=evidence.axis if evidence else np.empty(0),
         measured=evidence.measured if evidence else np.empty((0, 0)),
@@ -46,10 +47,10 @@ def check_claim(claim: Claim, problem: Problem, *, paper: str, scale: ScaleName 
         statement=claim.statement,
         source=claim.source,
         kind=claim.kind,
-        verdict=(evidence.verdict if evidence else Verdict.INAPPLICABLE).value,
-        control_verdict=control.verdict.value if control else ("" if unmet else Verdict.INCONCLUSIVE.value),
-        evidence=evidence.words if evidence else "",
-        control_evidence=control.words if control else trouble,
+        verdict=(evidence.verdict if evidence else missing).value,
+        control_verdict="" if unmet else (control.verdict if control else missing).value,
+        evidence=words,
+        control_evidence=control_words,
         unmet=unmet,
         scale=scale,
         status=Status.EXACT if claim.kind == "exact" else Status.ESTIMATED,
@@ -60,8 +61,9 @@ def check_claim(claim: Claim, problem: Problem, *, paper: str, scale: ScaleName 
     )
 
 
-def _control(claim: Claim, problem: Problem, scale: ScaleName, seed: Seed) -> tuple[Evidence | None, str]:
+def _run(part: Check, name: str, problem: Problem, scale: ScaleName, seed: Seed) -> tuple[Evidence | None, str]:
     try:
-        return claim.control(problem, scale, seed), ""
+        evidence = part(problem, scale, seed)
     except IsthmusError as fault:
-        return None, f"The control could not run: {fault}"
+        return None, f"The {name} could not run: {fault}"
+    return evidence, evidence.words
