@@ -20,16 +20,18 @@ def fit_rate(sizes: np.ndarray, measured: np.ndarray) -> Rate:
     """The exponent s of ``measured ~ size^s``: least squares in log-log for each seed, then mean and interval over seeds.
 
     Args:
-        sizes: ``(x,)``, at least four.
-        measured: positive, ``(seed, x)``, at least two seeds.
+        sizes: positive, ``(x,)``, at least four different ones.
+        measured: positive and finite, ``(seed, x)``, at least two seeds.
 
     Raises:
-        InputError: fewer than four sizes or two seeds, or a measurement that is not positive.
+        InputError: fewer than four sizes or two seeds, or a number that is not positive and finite.
     """
-    if len(sizes) < 4 or len(measured) < 2:
-        raise InputError(f"A rate needs at least 4 sizes and 2 seeds, found {len(sizes)} and {len(measured)}.")
-    if not (np.asarray(measured) > 0).all():
-        raise InputError("A rate needs positive measurements; one is zero, negative or not a number.")
+    different = len(np.unique(sizes))
+    if different < 4 or len(measured) < 2:
+        raise InputError(f"A rate needs at least 4 sizes and 2 seeds, found {different} and {len(measured)}.")
+    for numbers in (np.asarray(sizes), np.asarray(measured)):
+        if not ((numbers > 0) & np.isfinite(numbers)).all():
+            raise InputError("A rate needs positive sizes and measurements; one is zero, negative, infinite or not a number.")
     slopes = np.polyfit(np.log(sizes), np.log(measured).T, 1)[0]
     half = stats.t.ppf(0.975, len(slopes) - 1) * slopes.std(ddof=1) / np.sqrt(len(slopes))
     return Rate(float(slopes.mean()), (float(slopes.mean() - half), float(slopes.mean() + half)))
