@@ -15,7 +15,7 @@ _ROWS = 8192
 
 @dataclass(frozen=True)
 class Score:
-    """Loss as given and share of wrong argmax labels (NaN when the targets are not class labels)."""
+    """Loss as given and share of wrong argmax labels, ignored ones left out (NaN when the targets are not class labels)."""
 
     loss: float
     error: float
@@ -41,8 +41,9 @@ def evaluate(problem: Problem, *, data: Literal["train", "test"] = "train") -> S
             outputs = network.forward(network.parameters, inputs[rows])
             total += float(problem.loss.total(outputs, targets[rows]))
             if problem.classification:
-                wrong += int((outputs.argmax(dim=1) != targets[rows]).sum())
-                counted += targets[rows].numel()
+                counts = problem.loss.counted(targets[rows])
+                wrong += int(((outputs.argmax(dim=1) != targets[rows]) & counts).sum())
+                counted += int(counts.sum())
     error = wrong / counted if counted else float("nan")
     return Score(loss=total / problem.loss.normalizer(targets), error=error)
 

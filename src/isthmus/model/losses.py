@@ -24,6 +24,7 @@ class Loss:
         normalizer: ``targets -> float``, what the sum over these samples is divided by.
         classes: whether targets are class labels (or class probabilities).
         check: raises when targets do not fit outputs.
+        ignored: label that is left out of loss and error, or None.
     """
 
     name: str
@@ -31,10 +32,15 @@ class Loss:
     normalizer: Callable[[Tensor], float]
     classes: bool
     check: Callable[[Tensor, Tensor], None]
+    ignored: int | None = None
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The loss of this batch under its own reduction."""
         return self.total(outputs, targets) / self.normalizer(targets)
+
+    def counted(self, targets: Tensor) -> Tensor:
+        """Which labels count, a boolean of their shape."""
+        return torch.ones_like(targets, dtype=torch.bool) if self.ignored is None else targets != self.ignored
 
 
 def understand(loss: nn.Module | Callable[[Tensor, Tensor], Tensor], reduction: Reduction | None = None) -> Loss:
@@ -106,7 +112,7 @@ def _cross_entropy(loss: nn.CrossEntropyLoss, how: str) -> Loss:
     def check(outputs: Tensor, targets: Tensor) -> None:
         _check_classes(outputs, targets, ignored)
 
-    return Loss("cross_entropy" if how == "mean" else "cross_entropy_sum", total, normalizer, True, check)
+    return Loss("cross_entropy" if how == "mean" else "cross_entropy_sum", total, normalizer, True, check, ignored)
 
 
 def _check_classes(outputs: Tensor, targets: Tensor, ignored: int) -> None:
@@ -153,7 +159,7 @@ def _callable(loss: Callable[[Tensor, Tensor], Tensor], how: str) -> Loss:
 
     normalizer = (lambda targets: float(len(targets))) if how == "mean" else (lambda _: 1.0)
     classes = isinstance(loss, nn.NLLLoss | nn.MultiMarginLoss)
-    return Loss(f"{_name(loss)}[{how}]", total, normalizer, classes, check)
+    return Loss(f"{_name(loss)}[{how}]", total, normalizer, classes, check, getattr(loss, "ignore_index", None))
 
 
 def _name(loss: object) -> str:
