@@ -21,6 +21,9 @@ from isthmus.training.trajectory import Trajectory
 
 _SMALL_NETWORK = 2_000_000
 
+#: ``(inputs of a batch, seed of the step) -> inputs``
+Augment = Callable[[torch.Tensor, Seed], torch.Tensor]
+
 
 def train(
     problem: Problem,
@@ -33,6 +36,8 @@ def train(
     checkpoints: Literal["log"] | Sequence[int] = "log",
     store: Path | str | None = None,
     probes: Mapping[str, Callable[[Problem], Any]] | None = None,
+    start: Checkpoint | None = None,
+    augment: Augment | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Trajectory:
     """Train a private copy of the problem's network and keep checkpoints.
@@ -53,6 +58,10 @@ def train(
         store: a folder for the checkpoints; a run found there (same data, seed, batch and optimizer) is taken up where
             it stopped, from its own start, and ends bit-equal to an uninterrupted one. Without it they stay in memory.
         probes: measurements ``problem -> anything`` made at every checkpoint of this call.
+        start: go on from this checkpoint instead of the problem's parameters; time goes on counting from its step. Under
+            the seed of the run that wrote it, the result equals that run bit for bit; under another seed the rest of its
+            epoch, and every later one, gets a fresh order.
+        augment: ``(inputs, seed of the step) -> inputs``, applied to every training batch.
         progress: told ``(step, total)``.
 
     Returns:
@@ -63,11 +72,17 @@ def train(
             or scheduler that needs more than ``step()``.
         NumericalError: the loss or a parameter stopped being finite; the checkpoints so far remain.
     """
-    run = _Run(problem, optimizer or Sgd(), batch, as_seed(seed), None if store is None else Path(store))
+    run = _Run(problem, optimizer or Sgd(), batch, as_seed(seed), None if store is None else Path(store), augment)
     total = _total(epochs, steps, run.steps_per_epoch)
-    wanted = set(checkpoint_steps(total, run.steps_per_epoch) if checkpoints == "log" else checkpoints) | {0, total}
+    begin = 0 if start is None else start.step
+    if begin > total:
+        raise InputError(f"The run starts at step {begin} and ends at step {total}: the end must not lie before the start.")
+    wanted = set(checkpoint_steps(total, run.steps_per_epoch) if checkpoints == "log" else checkpoints) | {begin, total}
+    wanted = {step for step in wanted if begin <= step <= total}
     measured: dict[str, list] = {name: [] for name in probes or {}}
     with _fenced(problem, run.seed):
+        if start is not None:
+            run.start_from(start)
         run.resume(wanted)
         for step in range(run.step, total + 1):
             if step in wanted and step not in run.kept:
@@ -86,10 +101,12 @@ def train(
 class _Run:
     """The module, optimizer and position of a training run."""
 
-    def __init__(self, problem: Problem, factory: OptimizerFactory, batch: int, seed: Seed, store: Path | None) -> None:
+    def __init__(
+        self, problem: Problem, factory: OptimizerFactory, batch: int, seed: Seed, store: Path | None, augment: Augment | None
+    ) -> None:
         if batch < 1:
             raise InputError(f"A batch holds at least one sample, found batch={batch}.")
-        self.problem, self.batch, self.seed, self.store = problem, batch, seed, store
+        self.problem, self.batch, self.seed, self.store, self.augment = problem, batch, seed, store, augment
         network = problem.network
         self.module = copy.deepcopy(network.module)
         self.module.load_state_dict({**network.buffers, **network.parameters}, strict=False)
@@ -115,6 +132,21 @@ class _Run:
         if self.kept:
             self._restore(Checkpoint.load(checkpoint_path(self.store, max(self.kept))))
 
+    def start_from(self, saved: Checkpoint) -> None:
+        """Stand at a checkpoint of this network and these data.
+
+        Raises:
+            InputError: it belongs to another network, other data or another batch size.
+        """
+        saved.require_of(self.problem.network, checkpoint_path(Path("checkpoint"), saved.step))
+        for what, mine, found in (
+            ("training data", self.problem.data_hash, saved.data_hash or self.problem.data_hash),
+            ("batch size", self.batch, saved.sampler.get("batch", self.batch)),
+        ):
+            if mine != found:
+                raise InputError(f"The checkpoint at step {saved.step} was made with another {what} ({found}; here {mine}).")
+        self._restore(saved)
+
     def keep(self) -> None:
         """Make a checkpoint of this point."""
         made = self._checkpoint()
@@ -133,7 +165,10 @@ class _Run:
             self._order = torch.from_numpy(order).to(self.problem.inputs.device)
         rows = self._order[position * self.batch : (position + 1) * self.batch]
         self.optimizer.zero_grad()
-        loss = self.problem.loss(self.module(self.problem.inputs[rows]), self.problem.targets[rows])
+        inputs = self.problem.inputs[rows]
+        if self.augment is not None:
+            inputs = self.augment(inputs, self.seed.child("augment", self.step))
+        loss = self.problem.loss(self.module(inputs), self.problem.targets[rows])
         if not bool(torch.isfinite(loss)):
             raise NumericalError(Status.NOT_FINITE, f"the training loss at step {self.step}; lower the learning rate")
         loss.backward()
@@ -162,7 +197,8 @@ class _Run:
     def _restore(self, saved: Checkpoint) -> None:
         self.module.load_state_dict({**saved.buffers, **saved.parameters}, strict=False)
         restore(self.optimizer, self.scheduler, self.names, saved)
-        torch.set_rng_state(saved.rng)
+        if saved.sampler.get("seed") == str(self.seed):
+            torch.set_rng_state(saved.rng)
         self.step = saved.step
         epoch = self.step // self.steps_per_epoch
         order = self.seed.child("order", epoch).numpy().permutation(self.problem.samples)

@@ -60,7 +60,7 @@ def restore(optimizer: Optimizer, scheduler: Any, names: Mapping[nn.Parameter, s
     for parameter, name in names.items():
         if name in saved.optimizer_state:
             slots = saved.optimizer_state[name]
-            optimizer.state[parameter] = {slot: value.to(parameter.device) for slot, value in slots.items()}
+            optimizer.state[parameter] = {slot: value.to(parameter.device, copy=True) for slot, value in slots.items()}
     if scheduler is not None and saved.scheduler:
         scheduler.load_state_dict(_merged(scheduler.state_dict(), saved.scheduler))
 
