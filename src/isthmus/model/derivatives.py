@@ -147,6 +147,25 @@ def loss_value(problem: Problem, *, chunk: int | None = None) -> float:
     return float(sum(parts))
 
 
+def output_gradient(problem: Problem, outputs: Tensor) -> Tensor:
+    """Gradient of the loss that was given in the outputs, ``(n, c)``, at outputs ``(n, c)`` of all training samples."""
+    with torch.enable_grad():
+        leaf = outputs.detach().clone().requires_grad_()
+        (slope,) = _grad(_loss_of_outputs(problem, leaf), [leaf])
+    return slope
+
+
+def output_hessian(problem: Problem, outputs: Tensor) -> Tensor:
+    """Hessian of the loss that was given in the outputs: one block per sample, ``(n, c, c)``, at outputs ``(n, c)``."""
+    with torch.enable_grad():
+        leaf = outputs.detach().clone().requires_grad_()
+        (slope,) = _grad(_loss_of_outputs(problem, leaf), [leaf], create_graph=True)
+        if not slope.requires_grad:
+            return torch.zeros(*outputs.shape, outputs.shape[1], dtype=outputs.dtype, device=outputs.device)
+        columns = [_grad(slope[:, c].sum(), [leaf], retain_graph=True)[0] for c in range(outputs.shape[1])]
+    return torch.stack(columns, dim=2)
+
+
 class HessianProduct:
     """``v -> H v`` for the Hessian of the given loss, by double backward.
 
@@ -361,6 +380,12 @@ def _jacobian_of_one(network: Network, example: Tensor) -> Tensor:
 def _loss_part(problem: Problem, parameters: Mapping[str, Tensor], rows: slice) -> Tensor:
     outputs = problem.network.forward(parameters, problem.inputs[rows])
     return problem.loss.total(outputs, problem.targets[rows]) / problem.normalizer
+
+
+def _loss_of_outputs(problem: Problem, outputs: Tensor) -> Tensor:
+    with torch.no_grad():
+        shape = problem.network.forward(problem.network.parameters, problem.inputs[:1]).shape[1:]
+    return problem.loss.total(outputs.reshape(len(outputs), *shape), problem.targets) / problem.normalizer
 
 
 def _loss_chunks(problem: Problem, chunk: int | None) -> Iterator[slice]:

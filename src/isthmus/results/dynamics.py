@@ -1,0 +1,148 @@
+"""Records of the optimizer dynamics view.
+
+All of them speak of the loss that was given, in its own units. Its quadratic model in the outputs around the present ones
+is ``offset + |u|^2 / 2`` with the scaled error ``u = B^{1/2} (f - f_0) + B^{-1/2} g``, where g and B are gradient and
+Hessian of the loss in the outputs. For a squared error that is the loss itself (``u = sqrt(2 / normalizer) (f - y)``,
+offset 0); for other losses it is exact to second order.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from isthmus.results.record import Record
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spectrum(Record):
+    """Modes of the loss-scaled tangent kernel ``H = B^{1/2} K B^{1/2}`` and the error's projections on them.
+
+    Attributes:
+        values: eigenvalues of H, largest first, ``(mode,)``; lr times an eigenvalue is the x of all stability limits.
+        coefficients: ``z_i = v_i . u_0``, ``(mode,)``.
+        vectors: eigenvectors, ``(entry, mode)``; entries are (sample, output) pairs in C order.
+        residuals: ``|H v - lambda v|``, ``(mode,)``; zero for a full decomposition.
+        scaled_error: u_0, ``(entry,)``.
+        pull: ``v_i . B^{1/2} J w_0``, what weight decay moves, ``(mode,)``.
+        offset: constant of the quadratic model; the loss at the start is ``offset + |u_0|^2 / 2``.
+        loss: the loss at the start, as given.
+        loss_name: the named loss.
+        quadratic: whether the loss is quadratic in the outputs, so that the quadratic model is the loss.
+        outputs: c, outputs of a sample.
+        parameters: p.
+        cutoff: eigenvalues up to this count as zero.
+        zero_modes: how many do, out of all n c modes.
+        smallest: lambda_0, the smallest eigenvalue (0 when a mode is degenerate); NaN when not all modes were computed.
+        condition: largest over smallest nonzero eigenvalue; a lower bound when not all modes were computed.
+        floor: the part of the loss that no optimizer on the linearized network removes.
+        effective_modes: modes that carry 99 % of ``|u_0|^2``.
+        bucket_norm: norm of u_0 outside the computed modes; 0 for a full decomposition.
+        bucket_bounds: interval that holds the eigenvalues outside the computed modes.
+        causes: why modes are degenerate, in words.
+        complete: whether all modes were computed.
+    """
+
+    schema: ClassVar[str] = "dynamics/spectrum"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "values": ("mode",),
+        "coefficients": ("mode",),
+        "vectors": ("entry", "mode"),
+        "residuals": ("mode",),
+        "scaled_error": ("entry",),
+        "pull": ("mode",),
+    }
+
+    values: np.ndarray
+    coefficients: np.ndarray
+    vectors: np.ndarray
+    residuals: np.ndarray
+    scaled_error: np.ndarray
+    pull: np.ndarray
+    offset: float
+    loss: float
+    loss_name: str
+    quadratic: bool
+    outputs: int
+    parameters: int
+    cutoff: float
+    zero_modes: int
+    smallest: float
+    condition: float
+    floor: float
+    effective_modes: int
+    bucket_norm: float
+    bucket_bounds: tuple[float, float]
+    causes: list[str]
+    complete: bool
+
+    @property
+    def largest(self) -> float:
+        """The largest eigenvalue."""
+        return float(self.values[0])
+
+    @property
+    def positive(self) -> np.ndarray:
+        """The eigenvalues above the cut-off, largest first."""
+        return self.values[self.values > self.cutoff]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction(Record):
+    """A training run as predicted before it happens.
+
+    Attributes:
+        step: optimizer steps, ``(t,)``.
+        loss: predicted loss, as given, ``(t,)``.
+        error_norm: ``|u_k| / |u_0|``, ``(t,)``.
+        mode_step: steps at which the modes are kept, ``(s,)``.
+        amplitudes: ``z_i`` at those steps, ``(s, mode)``.
+        values: eigenvalues of the modes, ``(mode,)``.
+        test_outputs: predicted outputs on the test inputs at `mode_step`, ``(s, test, output)``; no test rows unless asked.
+        test_loss: loss of the predicted test outputs, ``(s,)``; NaN unless asked.
+        view: ``discrete``, ``ode``, ``high_resolution`` or ``linearized``.
+        exactness: how the numbers relate to a run of the same optimizer on the linearized network, in words.
+        optimizer: the optimizer in words.
+        ode_time: what the ODE's time is, in words; "" in the other views.
+        fraction: the fractions of the initial error asked for.
+        steps_to_fraction: first step whose ``|u_k| < fraction |u_0|``; -1 when not reached.
+        rate: asymptotic factor per step of the slowest excited mode; NaN when it does not exist.
+        rate_all: the same over all nonzero modes, excited or not.
+        slowest_excited: eigenvalue of the slowest mode that carries error; NaN when it does not exist.
+        ode_exponent: what the limiting ODE says of ``|u|^2``, in words.
+        crossover: step after which the discrete rate rules and the ODE's exponent does not; NaN when not of this kind.
+        warnings: conditions under which the numbers must not be trusted, each with its consequence.
+    """
+
+    schema: ClassVar[str] = "dynamics/prediction"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "step": ("t",),
+        "loss": ("t",),
+        "error_norm": ("t",),
+        "mode_step": ("s",),
+        "amplitudes": ("s", "mode"),
+        "values": ("mode",),
+        "test_outputs": ("s", "test", "output"),
+        "test_loss": ("s",),
+    }
+
+    step: np.ndarray
+    loss: np.ndarray
+    error_norm: np.ndarray
+    mode_step: np.ndarray
+    amplitudes: np.ndarray
+    values: np.ndarray
+    test_outputs: np.ndarray
+    test_loss: np.ndarray
+    view: str
+    exactness: str
+    optimizer: str
+    ode_time: str
+    fraction: list[float]
+    steps_to_fraction: list[int]
+    rate: float
+    rate_all: float
+    slowest_excited: float
+    ode_exponent: str
+    crossover: float
+    warnings: list[str]
