@@ -135,7 +135,7 @@ def _record(problem: Problem, scaled: ScaledLoss, found: _Modes, seed: Seed, ver
     coefficients = found.vectors.T @ scaled.error
     zero = found.values <= cutoff
     total = float(scaled.error @ scaled.error)
-    outside = max(0.0, total - float(coefficients @ coefficients)) if not found.complete else 0.0
+    outside, quotient = (0.0, 0.0) if found.complete else _bucket(ScaledKernel(problem, scaled), scaled.error, found.vectors)
     unreachable = 0.5 * float(coefficients[zero] @ coefficients[zero])
     start = problem.network
     origin = output_jvp(start, problem.inputs, start.flat).reshape(-1).double().cpu().numpy()
@@ -159,7 +159,8 @@ def _record(problem: Problem, scaled: ScaledLoss, found: _Modes, seed: Seed, ver
         condition=float(positive[0] / positive[-1]) if len(positive) else float("nan"),
         floor=scaled.offset + unreachable,
         effective_modes=_effective(coefficients, total),
-        bucket_norm=float(np.sqrt(outside)),
+        bucket_norm=outside,
+        bucket_value=quotient,
         bucket_bounds=(0.0, 0.0 if found.complete else float(found.values[-1] + found.residuals[-1])),
         causes=degenerate_causes(problem, scaled.null) if zero.any() else [],
         complete=found.complete,
@@ -169,6 +170,13 @@ def _record(problem: Problem, scaled: ScaledLoss, found: _Modes, seed: Seed, ver
         cost=Cost(matvecs=found.matvecs, seconds=time.perf_counter() - started),
         provenance=provenance(problem, seed, verified=verify),
     )
+
+
+def _bucket(operator: ScaledKernel, error: np.ndarray, vectors: np.ndarray) -> tuple[float, float]:
+    """Norm of the error outside the computed modes, and H's Rayleigh quotient on that part."""
+    rest = torch.from_numpy(error - vectors @ (vectors.T @ error))
+    square = float(rest @ rest)
+    return (square**0.5, float(rest @ (operator @ rest)) / square) if square > 0 else (0.0, 0.0)
 
 
 def _effective(coefficients: np.ndarray, total: float) -> int:

@@ -94,6 +94,10 @@ class Problem:
         """The same problem at other parameters (dict or flat vector)."""
         return self._with(network=self.network.at(parameters, buffers))
 
+    def with_network(self, network: Network) -> "Problem":
+        """The same data and loss with another network of the same inputs and outputs."""
+        return self._with(network=network)
+
     def eval(self) -> "Problem":
         """The same problem with the network in evaluation mode."""
         return self._with(network=self.network.eval())

@@ -38,6 +38,7 @@ class Spectrum(Record):
         floor: the part of the loss that no optimizer on the linearized network removes.
         effective_modes: modes that carry 99 % of ``|u_0|^2``.
         bucket_norm: norm of u_0 outside the computed modes; 0 for a full decomposition.
+        bucket_value: Rayleigh quotient of H on that part; predictions move it as one mode.
         bucket_bounds: interval that holds the eigenvalues outside the computed modes.
         causes: why modes are degenerate, in words.
         complete: whether all modes were computed.
@@ -72,6 +73,7 @@ class Spectrum(Record):
     floor: float
     effective_modes: int
     bucket_norm: float
+    bucket_value: float
     bucket_bounds: tuple[float, float]
     causes: list[str]
     complete: bool
@@ -94,7 +96,8 @@ class Prediction(Record):
     Attributes:
         step: optimizer steps, ``(t,)``.
         loss: predicted loss, as given, ``(t,)``.
-        error_norm: ``|u_k| / |u_0|``, ``(t,)``.
+        error_norm: norm of the loss's gradient in the outputs over its value at the start, ``(t,)``: for a squared error
+            ``|f - y|`` over its start.
         mode_step: steps at which the modes are kept, ``(s,)``.
         amplitudes: ``z_i`` at those steps, ``(s, mode)``.
         values: eigenvalues of the modes, ``(mode,)``.
@@ -105,7 +108,7 @@ class Prediction(Record):
         optimizer: the optimizer in words.
         ode_time: what the ODE's time is, in words; "" in the other views.
         fraction: the fractions of the initial error asked for.
-        steps_to_fraction: first step whose ``|u_k| < fraction |u_0|``; -1 when not reached.
+        steps_to_fraction: first step whose `error_norm` is below the fraction; -1 when not reached.
         rate: asymptotic factor per step of the slowest excited mode; NaN when it does not exist.
         rate_all: the same over all nonzero modes, excited or not.
         slowest_excited: eigenvalue of the slowest mode that carries error; NaN when it does not exist.
