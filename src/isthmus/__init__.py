@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from isthmus.curvature.operators import ggn_operator, hessian_operator
     from isthmus.curvature.polish import polish
     from isthmus.curvature.spectrum import hessian_spectrum
+    from isthmus.dynamics.predict import predict_training
+    from isthmus.dynamics.spectrum import spectrum
     from isthmus.kernel.alignment import effective_rank, label_alignment
     from isthmus.kernel.distance import kernel_distance
     from isthmus.kernel.estimators import KernelGradientDescent, KernelRidge, KernelRidgeClassifier
@@ -69,9 +71,11 @@ _NAMES = {
     "minima_subspaces": "isthmus.combinatorics.subspaces",
     "open_trajectory": "isthmus.training.trajectory",
     "polish": "isthmus.curvature.polish",
+    "predict_training": "isthmus.dynamics.predict",
     "render": "isthmus.report.atlas",
     "replay": "isthmus.training.trajectory",
     "spectral_density": "isthmus.curvature.density",
+    "spectrum": "isthmus.dynamics.spectrum",
     "survey": "isthmus.studies.survey",
     "taylor_model": "isthmus.model.taylor",
     "train": "isthmus.training.loop",
@@ -110,9 +114,11 @@ __all__ = [
     "minima_subspaces",
     "open_trajectory",
     "polish",
+    "predict_training",
     "render",
     "replay",
     "spectral_density",
+    "spectrum",
     "survey",
     "taylor_model",
     "train",

@@ -6,8 +6,6 @@ All take eigenvalues (or ``x = lr * lambda``) of shape ``(mode,)`` and times of 
 import numpy as np
 from scipy import special
 
-_DOUBLE = 1e-5
-
 
 def descent_steps(x: np.ndarray, steps: np.ndarray) -> np.ndarray:
     """Gradient descent: ``(1 - x)^k``."""
@@ -20,22 +18,28 @@ def heavy_ball_steps(x: np.ndarray, beta: float, steps: np.ndarray) -> np.ndarra
 
 
 def nesterov_steps(x: np.ndarray, beta: float, steps: np.ndarray) -> np.ndarray:
-    """torch's Nesterov at constant beta: ``z_{k+1} = (1 - x) [(1 + beta) z_k - beta z_{k-1}]``, ``z_1 = (1 - (1 + beta) x) z_0``."""
+    """Nesterov in torch at constant beta: ``z_{k+1} = (1 - x) [(1 + beta) z_k - beta z_{k-1}]``, ``z_1 = (1 - (1 + beta) x) z_0``."""
     q = 1 - np.asarray(x)
     return _two_roots((1 + beta) * q, beta * q, 1 - (1 + beta) * np.asarray(x), steps)
 
 
 def _two_roots(trace: np.ndarray, product: np.ndarray, first: np.ndarray, steps: np.ndarray) -> np.ndarray:
-    """``z_{k+1} = trace z_k - product z_{k-1}`` from 1 and `first`; near a double root r, ``z_k = r^k (1 + k (first / r - 1))``."""
-    k = np.asarray(steps)[:, None]
-    gap = np.sqrt((trace**2 - 4 * product).astype(complex))
-    high, low = (trace + gap) / 2, (trace - gap) / 2
-    double = np.abs(gap) < _DOUBLE
-    safe = np.where(double, 1.0, gap)
-    apart = ((first - low) * high**k - (first - high) * low**k) / safe
-    root = np.where(np.abs(trace) > 0, trace / 2, 1.0)
-    together = np.where(np.abs(trace) > 0, root**k * (1 + k * (first / root - 1)), (k == 0) * 1.0)
-    return np.where(double, together, apart.real)
+    """``z_{k+1} = trace z_k - product z_{k-1}`` from 1 and `first`, by ``z_k = first S_k - product S_{k-1}``.
+
+    ``S_k = (h^k - l^k) / (h - l)`` over the roots ``h, l = r e^{+-w}`` with ``r = sqrt(product)``, ``cosh w = trace / 2r``, written as
+    ``h^{k-1} (1 - e^{-2kw}) / (1 - e^{-2w})``, which loses no digits at a double root.
+    """
+    k, r = np.asarray(steps)[:, None], np.sqrt(np.asarray(product, dtype=complex))
+    single = np.abs(r) < 1e-150
+    w = np.arccosh(np.where(single, 1.0, trace / np.where(single, 1.0, 2 * r)))
+    high = np.where(single, trace, r * np.exp(w))
+    together = np.abs(w) < 1e-12
+
+    def powers(k: np.ndarray) -> np.ndarray:
+        share = np.where(together, k, np.expm1(-2 * k * w) / np.where(together, 1.0, np.expm1(-2 * w)))
+        return np.where(k > 0, high ** np.maximum(k - 1, 0) * np.where(single, 1.0, share), 0.0)
+
+    return np.where(k == 0, 1.0, np.real(first * powers(k) - product * powers(np.maximum(k - 1, 0))))
 
 
 def canonical_nesterov_steps(x: np.ndarray, d: float, steps: np.ndarray) -> np.ndarray:
@@ -102,7 +106,9 @@ def nesterov_high_resolution(values: np.ndarray, lr: float, d: float, times: np.
     s = om * start
     base = np.stack([special.jv(nu, s), special.yv(nu, s)]) * start**-nu
     slope = np.stack([special.jvp(nu, s), special.yvp(nu, s)]) * om * start**-nu - base * nu / start - base * h * values / 2
-    weights = np.linalg.solve(np.stack([base, slope]).transpose(2, 0, 1), np.stack([np.ones_like(values), -h * values], 1)[..., None])
+    weights = np.linalg.solve(
+        np.stack([base, slope]).transpose(2, 0, 1), np.stack([np.ones_like(values), -h * values], 1)[..., None]
+    )
     pair = np.stack([special.jv(nu, om * t), special.yv(nu, om * t)]) * t**-nu
     decay = np.exp(-h * values * (t - start) / 2)
     return decay * (weights[:, 0, 0] * pair[0] + weights[:, 1, 0] * pair[1])

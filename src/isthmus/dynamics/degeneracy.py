@@ -6,19 +6,9 @@ from torch import Tensor
 from isthmus.model.problem import Problem
 
 
-def degenerate_causes(problem: Problem, null: int) -> list[str]:
-    """The known causes that are present, each with its consequence, in words.
-
-    Args:
-        problem: network, data and loss.
-        null: dimensions in which the loss does not curve, over all samples.
-    """
+def degenerate_causes(problem: Problem) -> list[str]:
+    """The known causes that are present, each with its consequence, in words."""
     causes, size = [], problem.samples * problem.outputs
-    if null:
-        causes.append(
-            f"the loss does not change along {null} output directions (softmax ignores a common shift of the logits): these modes "
-            "carry no error"
-        )
     if problem.network.size < size:
         causes.append(
             f"{problem.network.size} parameters cannot move {size} outputs independently: at least {size - problem.network.size} "

@@ -105,7 +105,7 @@ def _friction(method: TorchSgd) -> float:
 
 
 def _flow_speed(method: Method) -> float:
-    """dt per step of the gradient flow that the method tends to with its momenta held fixed."""
+    """Time per step of the gradient flow that the method tends to with its momenta held fixed."""
     if isinstance(method, TwoMomentum) and not method.frictionless:
         return method.lr / (1 - method.beta1 - method.beta2)
     if isinstance(method, QuasiHyperbolic):

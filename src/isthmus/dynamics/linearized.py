@@ -1,9 +1,13 @@
 """Runs of an optimizer on the linearized network: the reference for every closed form, and the only one for the others."""
 
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from isthmus._core.errors import InputError
 from isthmus.dynamics.optimizers import Understood
@@ -32,7 +36,9 @@ def linearized(problem: Problem) -> Problem:
     return problem.with_network(Network(taylor_model(problem.network, 1)))
 
 
-def linearized_path(problem: Problem, modes: Spectrum, known: Understood, steps: np.ndarray, *, test: bool) -> LinearizedPath:
+def linearized_path(
+    problem: Problem, modes: Spectrum, known: Understood, steps: np.ndarray, *, test: bool, steps_per_epoch: int
+) -> LinearizedPath:
     """Run the optimizer full-batch on the linearized network.
 
     Args:
@@ -41,12 +47,13 @@ def linearized_path(problem: Problem, modes: Spectrum, known: Understood, steps:
         known: the optimizer; a `Method` acts on the flat weights by its own rule.
         steps: at which to look, first 0.
         test: read the test outputs too.
+        steps_per_epoch: steps between two calls of a scheduler.
 
     Raises:
         InputError: the optimizer's step needs a closure.
     """
     straight, scaled = linearized(problem), scaled_loss(problem)
-    looks = _run(straight, known, steps)
+    looks = _run(straight, known, steps, steps_per_epoch)
     losses, errors, amplitudes, tests = [], [], [], []
     for at in looks:
         outputs = at.network(problem.inputs)
@@ -64,12 +71,35 @@ def _project(modes: Spectrum, scaled: ScaledLoss, outputs: np.ndarray) -> np.nda
     return modes.vectors.T @ (modes.scaled_error + scaled.scale(outputs - scaled.outputs.reshape(-1)))
 
 
-def _run(straight: Problem, known: Understood, steps: np.ndarray) -> list[Problem]:
+class _Rarely:
+    """A scheduler that is called after every step and passes on every n-th call."""
+
+    def __init__(self, inner: Any, every: int) -> None:
+        self.inner, self.every, self.calls = inner, every, 0
+
+    def step(self) -> None:
+        self.calls += 1
+        if self.calls % self.every == 0:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", UserWarning)  # torch: a scheduler of a copied optimizer
+                self.inner.step()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+
+def _run(straight: Problem, known: Understood, steps: np.ndarray, steps_per_epoch: int) -> list[Problem]:
     """The linearized problem at each of the steps."""
-    if known.make is None:
+    make = known.make
+    if make is None:
         return _run_method(straight, known, steps)
+
+    def factory(parameters: Iterable[nn.Parameter]) -> Any:
+        made = make(parameters)
+        return (made[0], _Rarely(made[1], steps_per_epoch)) if isinstance(made, tuple) else made
+
     try:
-        run = train(straight, known.make, steps=int(steps[-1]), batch=straight.samples, checkpoints=steps.tolist())
+        run = train(straight, factory, steps=int(steps[-1]), batch=straight.samples, checkpoints=steps.tolist())
     except TypeError as fault:
         raise InputError(
             f"{known.words} could not be stepped on the linearized network ({fault}). Optimizers whose step needs a closure are "
@@ -83,7 +113,7 @@ def _run_method(straight: Problem, known: Understood, steps: np.ndarray) -> list
         raise AssertionError("an optimizer without closed form always has a factory")
 
     def slope(weights: np.ndarray) -> np.ndarray:
-        return loss_gradient(straight.at(torch.from_numpy(weights))).cpu().numpy()
+        return loss_gradient(straight.at(torch.from_numpy(weights)), chunk=straight.samples).cpu().numpy()
 
     start = straight.network.flat.cpu().numpy()
     wanted, found = set(steps.tolist()), [straight]

@@ -64,10 +64,10 @@ class Method(ABC):
 class TorchSgd(Method):
     """``torch.optim.SGD`` to the letter: gradient descent, heavy ball and Nesterov, at constant settings or scheduled.
 
-    ``g = grad + weight_decay * w``; the buffer is made (``buf = g``, without dampening) in the first step whose momentum
-    is not zero and is afterwards ``buf = momentum * buf + (1 - dampening) * g``; the step is ``w -= lr * buf``, or ``w -= lr * (g + momentum *
-    buf)`` with `nesterov`. A step with momentum zero neither makes nor changes the buffer. The points are those that torch
-    holds (with `nesterov` the look-ahead points).
+    ``g = grad + weight_decay * w``; the buffer is made (``buf = g``, without dampening) in the first step whose momentum is not
+    zero and is afterwards ``buf = momentum * buf + (1 - dampening) * g``; the step is ``w -= lr * buf``, or with `nesterov`
+    ``w -= lr * (g + momentum * buf)``. A step with momentum zero neither makes nor changes the buffer. The points are those
+    that torch holds (with `nesterov` the look-ahead points).
 
     Attributes:
         momentum: beta.

@@ -61,9 +61,16 @@ def understand_optimizer(optimizer: OptimizerLike, network: Network, *, steps: i
     if reason:
         return Understood(None, reason, words, make)
     schedule = None if scheduler is None else _read_schedule(found, scheduler, steps, steps_per_epoch)
-    options = {name: found.param_groups[0][name] for name in _SGD_OPTIONS}
-    options = {name: value if isinstance(value, bool) else float(value) for name, value in options.items()}
-    return Understood(TorchSgd(**options, schedule=schedule), "", words, make)
+    group = found.param_groups[0]
+    method = TorchSgd(
+        lr=float(group["lr"]),
+        momentum=float(group["momentum"]),
+        dampening=float(group["dampening"]),
+        nesterov=bool(group["nesterov"]),
+        weight_decay=float(group["weight_decay"]),
+        schedule=schedule,
+    )
+    return Understood(method, "", words, make)
 
 
 def _instance(optimizer: Any, network: Network) -> tuple[Optimizer, Any, Factory]:
@@ -158,7 +165,9 @@ def _read_schedule(optimizer: Optimizer, scheduler: Any, steps: int, steps_per_e
 
 def _words(optimizer: Optimizer, scheduler: Any) -> str:
     options = optimizer.param_groups[0]
-    kept = {k: v for k, v in options.items() if isinstance(v, int | float) and not isinstance(v, bool) and v and k != "initial_lr"}
+    kept = {
+        k: v for k, v in options.items() if isinstance(v, int | float) and not isinstance(v, bool) and v and k != "initial_lr"
+    }
     pairs = [f"{name} {value:.4g}" for name, value in kept.items()]
     pairs += ["nesterov"] if options.get("nesterov") else []
     pairs += [f"betas {options['betas'][0]:g}, {options['betas'][1]:g}"] if "betas" in options else []

@@ -46,7 +46,10 @@ def mode_path(modes: Spectrum, method: Method, keep: Container[int], *, pulls: S
         keep: steps at which z_i (and r) are wanted.
         pulls: the scaled loss, when r is wanted too (complete spectra only).
     """
-    values, start = _with_bucket(modes, modes.values, modes.bucket_value), _with_bucket(modes, modes.coefficients, modes.bucket_norm)
+    values, start = (
+        _with_bucket(modes, modes.values, modes.bucket_value),
+        _with_bucket(modes, modes.coefficients, modes.bucket_norm),
+    )
     kept, origin = len(modes.values), _with_bucket(modes, modes.pull, 0.0)
 
     states = _states(values, start, origin, method, weights=pulls is not None)

@@ -75,7 +75,7 @@ def predict_training(
     if view in ("ode", "high_resolution"):
         found = _continuous(modes, known, steps, view)
     elif view == "linearized" or known.method is None:
-        found = _linearized(quiet, modes, known, steps, test)
+        found = _linearized(quiet, modes, known, steps, test, steps_per_epoch)
     else:
         found = _discrete(quiet, modes, known.method, steps, test)
     return _record(modes, known, found, list(fractions), test, started)
@@ -115,7 +115,9 @@ def _understand(optimizer: OptimizerLike, problem: Problem | None, steps: int, s
     if problem is not None:
         return understand_optimizer(optimizer, problem.network, steps=steps, steps_per_epoch=steps_per_epoch)
     if not isinstance(optimizer, Method):
-        raise InputError("A spectrum alone knows no parameters: pass the Problem, or a Method such as TorchSgd(lr=.1, momentum=.9).")
+        raise InputError(
+            "A spectrum alone knows no parameters: pass the Problem, or a Method such as TorchSgd(lr=.1, momentum=.9)."
+        )
     return Understood(optimizer, "", optimizer.words, None)
 
 
@@ -179,14 +181,23 @@ def _test_point(problem: Problem, point: Point) -> tuple[np.ndarray, float]:
     return outputs, loss_of(problem, outputs, test=True)
 
 
-def _linearized(problem: Problem | None, modes: Spectrum, known: Understood, steps: int, test: bool) -> _Found:
+def _linearized(
+    problem: Problem | None, modes: Spectrum, known: Understood, steps: int, test: bool, steps_per_epoch: int
+) -> _Found:
     if problem is None:
         raise InputError("A run on the linearized network needs the Problem; a spectrum alone has no parameters.")
     kept = _spread(steps, _KEPT)
-    path = linearized_path(problem, modes, known, kept, test=test)
+    path = linearized_path(problem, modes, known, kept, test=test, steps_per_epoch=steps_per_epoch)
     why = f" (no closed form: {known.reason})" if known.reason else ""
     return _Found(
-        kept, path.loss, path.error, kept, path.amplitudes, "linearized", f"a run of the optimizer on the linearized network{why}", tests=path.tests
+        kept,
+        path.loss,
+        path.error,
+        kept,
+        path.amplitudes,
+        "linearized",
+        f"a run of the optimizer on the linearized network{why}",
+        tests=path.tests,
     )
 
 

@@ -155,14 +155,15 @@ def _record(problem: Problem, scaled: ScaledLoss, found: _Modes, seed: Seed, ver
         parameters=problem.network.size,
         cutoff=cutoff,
         zero_modes=int(zero.sum()),
-        smallest=(0.0 if zero.any() else float(found.values[-1])) if found.complete else float("nan"),
+        flat_modes=scaled.null,
+        smallest=_smallest(found, int(zero.sum()), scaled.null),
         condition=float(positive[0] / positive[-1]) if len(positive) else float("nan"),
         floor=scaled.offset + unreachable,
         effective_modes=_effective(coefficients, total),
         bucket_norm=outside,
         bucket_value=quotient,
         bucket_bounds=(0.0, 0.0 if found.complete else float(found.values[-1] + found.residuals[-1])),
-        causes=degenerate_causes(problem, scaled.null) if zero.any() else [],
+        causes=degenerate_causes(problem) if found.complete and zero.sum() > scaled.null else [],
         complete=found.complete,
         status=found.status,
         method=f"{found.method} of the tangent kernel of {problem.samples} samples, scaled by the Hessian of {problem.loss.name}",
@@ -179,8 +180,14 @@ def _bucket(operator: ScaledKernel, error: np.ndarray, vectors: np.ndarray) -> t
     return (square**0.5, float(rest @ (operator @ rest)) / square) if square > 0 else (0.0, 0.0)
 
 
+def _smallest(found: _Modes, zeros: int, flat: int) -> float:
+    """The smallest eigenvalue apart from directions in which the loss does not curve."""
+    if not found.complete:
+        return float("nan")
+    return 0.0 if zeros > flat else float(found.values[len(found.values) - 1 - flat])
+
+
 def _effective(coefficients: np.ndarray, total: float) -> int:
     """How many modes, largest share first, carry 99 % of the squared error; all of them when the computed ones do not."""
     shares = np.sort(coefficients**2)[::-1].cumsum()
     return int(min(np.searchsorted(shares, _SHARE * total) + 1, len(shares)))
-

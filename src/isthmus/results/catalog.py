@@ -3,7 +3,7 @@
 import os
 
 from isthmus._core.errors import InputError
-from isthmus.results import claims, critical, curvature, games, kernel, learning, training
+from isthmus.results import claims, critical, curvature, dynamics, games, kernel, learning, training
 from isthmus.results.record import Record, read_schema
 
 KINDS: dict[str, type[Record]] = {
@@ -18,6 +18,8 @@ KINDS: dict[str, type[Record]] = {
         curvature.SharpnessTimeline,
         curvature.SpectralDensity,
         curvature.TwinBarriers,
+        dynamics.Prediction,
+        dynamics.Spectrum,
         games.GameEquilibrium,
         games.TrafficAssignment,
         kernel.KernelDistance,

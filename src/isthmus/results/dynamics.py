@@ -33,7 +33,10 @@ class Spectrum(Record):
         parameters: p.
         cutoff: eigenvalues up to this count as zero.
         zero_modes: how many do, out of all n c modes.
-        smallest: lambda_0, the smallest eigenvalue (0 when a mode is degenerate); NaN when not all modes were computed.
+        flat_modes: zero modes that are no fault of the network: directions in which the loss itself does not change (for
+            cross-entropy one a sample); they carry no error.
+        smallest: lambda_0, the smallest eigenvalue apart from the flat modes, 0 when it is degenerate; NaN when not all modes
+            were computed.
         condition: largest over smallest nonzero eigenvalue; a lower bound when not all modes were computed.
         floor: the part of the loss that no optimizer on the linearized network removes.
         effective_modes: modes that carry 99 % of ``|u_0|^2``.
@@ -68,6 +71,7 @@ class Spectrum(Record):
     parameters: int
     cutoff: float
     zero_modes: int
+    flat_modes: int
     smallest: float
     condition: float
     floor: float
