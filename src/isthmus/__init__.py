@@ -19,7 +19,10 @@ if TYPE_CHECKING:
     from isthmus.curvature.polish import polish
     from isthmus.curvature.spectrum import hessian_spectrum
     from isthmus.dynamics.predict import predict_training
+    from isthmus.dynamics.regime import regime_check
     from isthmus.dynamics.spectrum import spectrum
+    from isthmus.dynamics.stability import stability_limit
+    from isthmus.dynamics.tuning import rank_optimizers, tune
     from isthmus.kernel.alignment import effective_rank, label_alignment
     from isthmus.kernel.distance import kernel_distance
     from isthmus.kernel.estimators import KernelGradientDescent, KernelRidge, KernelRidgeClassifier
@@ -72,13 +75,17 @@ _NAMES = {
     "open_trajectory": "isthmus.training.trajectory",
     "polish": "isthmus.curvature.polish",
     "predict_training": "isthmus.dynamics.predict",
+    "rank_optimizers": "isthmus.dynamics.tuning",
+    "regime_check": "isthmus.dynamics.regime",
     "render": "isthmus.report.atlas",
     "replay": "isthmus.training.trajectory",
     "spectral_density": "isthmus.curvature.density",
     "spectrum": "isthmus.dynamics.spectrum",
+    "stability_limit": "isthmus.dynamics.stability",
     "survey": "isthmus.studies.survey",
     "taylor_model": "isthmus.model.taylor",
     "train": "isthmus.training.loop",
+    "tune": "isthmus.dynamics.tuning",
 }
 
 __all__ = [
@@ -115,13 +122,17 @@ __all__ = [
     "open_trajectory",
     "polish",
     "predict_training",
+    "rank_optimizers",
+    "regime_check",
     "render",
     "replay",
     "spectral_density",
     "spectrum",
+    "stability_limit",
     "survey",
     "taylor_model",
     "train",
+    "tune",
 ]
 
 

@@ -23,6 +23,9 @@ _COMMANDS = {
     "barrier": ("isthmus.cli.barrier:barrier", "The error barrier between two checkpoints."),
     "taylor": ("isthmus.cli.taylor:taylor", "What each order of the Taylor expansion contributes to a run."),
     "count": ("isthmus.cli.count:count", "How many subspaces of minima and of saddles a wide layer has; exact."),
+    "predict": ("isthmus.cli.predict:predict", "The loss curve of full-batch training, predicted from the tangent kernel."),
+    "stability": ("isthmus.cli.stability:stability", "The largest stable step size, and whether a prediction can be trusted."),
+    "tune": ("isthmus.cli.tune:tune", "The best step size and momentum, and optimizers ranked by predicted steps."),
     "claims": ("isthmus.cli.claims:app", "List the refutable statements, or check them on a network."),
 }
 for _name, (_path, _help) in _COMMANDS.items():

@@ -2,7 +2,10 @@
 
 from isthmus.dynamics.methods import CanonicalNesterov, QuasiHyperbolic, ScheduledNesterov, TorchSgd, TwoMomentum
 from isthmus.dynamics.predict import predict_training
+from isthmus.dynamics.regime import regime_check
 from isthmus.dynamics.spectrum import spectrum
+from isthmus.dynamics.stability import stability_limit
+from isthmus.dynamics.tuning import rank_optimizers, tune
 
 __all__ = [
     "CanonicalNesterov",
@@ -11,5 +14,9 @@ __all__ = [
     "TorchSgd",
     "TwoMomentum",
     "predict_training",
+    "rank_optimizers",
+    "regime_check",
     "spectrum",
+    "stability_limit",
+    "tune",
 ]

@@ -67,6 +67,11 @@ def linearized_path(
     return LinearizedPath(np.array(losses), np.array(errors), np.stack(amplitudes), tests)
 
 
+def linearized_at(problem: Problem, known: Understood, steps: int, *, steps_per_epoch: int = 1) -> Problem:
+    """The linearized problem after `steps` full-batch steps of the optimizer."""
+    return _run(linearized(problem), known, np.array([0, steps]), steps_per_epoch)[-1]
+
+
 def _project(modes: Spectrum, scaled: ScaledLoss, outputs: np.ndarray) -> np.ndarray:
     return modes.vectors.T @ (modes.scaled_error + scaled.scale(outputs - scaled.outputs.reshape(-1)))
 

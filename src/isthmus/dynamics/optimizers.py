@@ -2,12 +2,12 @@
 
 import copy
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from isthmus._core.errors import InputError
@@ -200,4 +200,19 @@ def preconditioner(optimizer: Optimizer, gradients: Sequence[torch.Tensor]) -> l
                 second = state[slot].to(gradient)
                 second = second / (1 - group["betas"][1] ** count) if "betas" in group else second
             found.append(second.sqrt() + group["eps"])
+def preconditioner(optimizer: Optimizer, gradients: Mapping[nn.Parameter, Tensor]) -> dict[nn.Parameter, Tensor] | None:
+    """The diagonal P of an adaptive optimizer (``w -= lr P^{-1} m``), from its state or, fresh, as after a first step from here.
+
+    optimizer whose P is not known.
+
+        optimizer: over the keys of `gradients`.
+        gradients: the present gradient of each parameter.
+    slot = {"Adam": "exp_avg_sq", "AdamW": "exp_avg_sq", "RMSprop": "square_avg", "Adagrad": "sum"}.get(type(optimizer).__name__)
+    found = {}
+            state = optimizer.state.get(parameter, {})
+            if count:
+                second = state[slot].to(gradients[parameter])
+            else:
+                second = gradients[parameter].square() * (1 - group["alpha"] if "alpha" in group else 1.0)
+            found[parameter] = second.sqrt() + group["eps"]
     return found

@@ -113,6 +113,12 @@ class ScaledKernel(SymmetricOperator):
         moved = output_jvp(network, inputs, output_vjp(network, inputs, inner.reshape(len(inputs), -1)))
         return torch.from_numpy(self.scaled.scale(moved.reshape(-1).cpu().numpy())).to(column)
 
+        moved = output_jvp(network, inputs, self._between(output_vjp(network, inputs, inner.reshape(len(inputs), -1))))
+
+    def _between(self, direction: Tensor) -> Tensor:
+        """What happens to the direction in weight space, between J^T and J: nothing."""
+        return direction
+
 
 def _largest(problem: Problem, scaled: ScaledLoss, count: int, rtol: float, seed: Seed) -> _Modes:
     operator = ScaledKernel(problem, scaled)
