@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from isthmus.curvature.spectrum import hessian_spectrum
     from isthmus.dynamics.predict import predict_training
     from isthmus.dynamics.spectrum import spectrum
+    from isthmus.embedding.census import census
+    from isthmus.embedding.escape import escape
+    from isthmus.embedding.grow import grow
+    from isthmus.embedding.growth import Growth
+    from isthmus.embedding.plant import plant
+    from isthmus.embedding.prediction import predict_inertia
+    from isthmus.embedding.shrink import shrink
+    from isthmus.embedding.unit_curvature import unit_curvature
     from isthmus.kernel.alignment import effective_rank, label_alignment
     from isthmus.kernel.distance import kernel_distance
     from isthmus.kernel.estimators import KernelGradientDescent, KernelRidge, KernelRidgeClassifier
@@ -40,6 +48,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "Auto": "isthmus.kernel.methods",
+    "Growth": "isthmus.embedding.growth",
     "InfiniteWidth": "isthmus.kernel.infinite_width",
     "JacobianContraction": "isthmus.kernel.methods",
     "KernelGradientDescent": "isthmus.kernel.estimators",
@@ -54,12 +63,15 @@ _NAMES = {
     "Task": "isthmus.model.data",
     "Trajectory": "isthmus.training.trajectory",
     "builtin_task": "isthmus.model.data",
+    "census": "isthmus.embedding.census",
     "certify": "isthmus.curvature.certify",
     "critical_subspaces": "isthmus.combinatorics.subspaces",
     "effective_rank": "isthmus.kernel.alignment",
     "empirical_ntk": "isthmus.kernel.ntk",
     "error_barrier": "isthmus.curvature.barrier",
+    "escape": "isthmus.embedding.escape",
     "ggn_operator": "isthmus.curvature.operators",
+    "grow": "isthmus.embedding.grow",
     "hessian_eigenvalues": "isthmus.curvature.eigenvalues",
     "hessian_operator": "isthmus.curvature.operators",
     "hessian_spectrum": "isthmus.curvature.spectrum",
@@ -70,19 +82,24 @@ _NAMES = {
     "loss_along_line": "isthmus.curvature.lines",
     "minima_subspaces": "isthmus.combinatorics.subspaces",
     "open_trajectory": "isthmus.training.trajectory",
+    "plant": "isthmus.embedding.plant",
     "polish": "isthmus.curvature.polish",
+    "predict_inertia": "isthmus.embedding.prediction",
     "predict_training": "isthmus.dynamics.predict",
     "render": "isthmus.report.atlas",
     "replay": "isthmus.training.trajectory",
+    "shrink": "isthmus.embedding.shrink",
     "spectral_density": "isthmus.curvature.density",
     "spectrum": "isthmus.dynamics.spectrum",
     "survey": "isthmus.studies.survey",
     "taylor_model": "isthmus.model.taylor",
     "train": "isthmus.training.loop",
+    "unit_curvature": "isthmus.embedding.unit_curvature",
 }
 
 __all__ = [
     "Auto",
+    "Growth",
     "InfiniteWidth",
     "JacobianContraction",
     "KernelGradientDescent",
@@ -97,12 +114,15 @@ __all__ = [
     "Task",
     "Trajectory",
     "builtin_task",
+    "census",
     "certify",
     "critical_subspaces",
     "effective_rank",
     "empirical_ntk",
     "error_barrier",
+    "escape",
     "ggn_operator",
+    "grow",
     "hessian_eigenvalues",
     "hessian_operator",
     "hessian_spectrum",
@@ -113,15 +133,19 @@ __all__ = [
     "loss_along_line",
     "minima_subspaces",
     "open_trajectory",
+    "plant",
     "polish",
+    "predict_inertia",
     "predict_training",
     "render",
     "replay",
+    "shrink",
     "spectral_density",
     "spectrum",
     "survey",
     "taylor_model",
     "train",
+    "unit_curvature",
 ]
 
 

@@ -51,6 +51,13 @@ def mlp() -> nn.Module:
     return nn.Sequential(nn.Linear(5, 3), nn.Tanh(), nn.Linear(3, 4), nn.GELU(), nn.Linear(4, 2))
 
 
+def seeded(make: Callable[[], nn.Module], seed: int = 0) -> nn.Module:
+    """A module in float64 and evaluation mode, its initialization drawn at this seed."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return make().double().eval()
+
+
 #: kind -> (constructor, shape of one input, group of units)
 KINDS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...], str]] = {
     "dense, first layer": (mlp, (5,), "0"),

@@ -11,13 +11,18 @@ from isthmus.embedding import Growth, escape, grow, plant, predict_inertia, shri
 from isthmus.model.derivatives import loss_gradient
 from isthmus.model.problem import Problem
 from tests.embedding.fixtures import WIDTH_2, flat, steps_problem
-from tests.embedding.networks import KINDS
+from tests.embedding.networks import KINDS, seeded
 from tests.embedding.networks import problem as built
 
 
 def _sorted_units(problem: Problem, names: list[str]) -> torch.Tensor:
-    rows = torch.cat([problem.network.parameters[n].flatten(1) if n.endswith("weight") else
-                      problem.network.parameters[n][:, None] for n in names], dim=1)
+    rows = torch.cat(
+        [
+            problem.network.parameters[n].flatten(1) if n.endswith("weight") else problem.network.parameters[n][:, None]
+            for n in names
+        ],
+        dim=1,
+    )
     return rows[rows[:, 0].argsort()]
 
 
@@ -67,7 +72,9 @@ def test_optimizer_goes_on_where_it_stood(kind: str) -> None:
     """An equal clone of a unit with doubled outgoing learning rate and halved own one: here, one step compared directly."""
     narrow, _ = built("dense, first layer")
     module, (x, y) = narrow.network.module.train(), (narrow.inputs, narrow.targets)
-    optimizer = torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9) if kind == "sgd" else torch.optim.Adam(module.parameters())
+    optimizer = (
+        torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9) if kind == "sgd" else torch.optim.Adam(module.parameters())
+    )
     _trained(module, x, y, optimizer, 7)
     grown = grow(module, "0", units=[1], alpha=0.3, inputs=x, optimizer=optimizer)
     state = grown.optimizer.state
@@ -85,7 +92,7 @@ def test_equal_clones_train_like_the_narrow_network_at_scaled_rates() -> None:
     """SGD from an equal split: own parameters move as at lr / 2 (scaled back), outgoing ones as at 2 lr."""
     x = torch.linspace(-2, 2, 20, dtype=torch.float64)[:, None]
     y = torch.sin(2 * x)
-    module = nn.Sequential(nn.Linear(1, 1), nn.Tanh(), nn.Linear(1, 1, bias=False)).double()
+    module = seeded(lambda: nn.Sequential(nn.Linear(1, 1), nn.Tanh(), nn.Linear(1, 1, bias=False)))
     wide = grow(module, "0", inputs=x, alpha=0.5).module
     small = copy.deepcopy(module)
     optimizer = torch.optim.SGD([{"params": small[0].parameters(), "lr": 0.025}, {"params": small[2].parameters(), "lr": 0.1}])
@@ -96,7 +103,7 @@ def test_equal_clones_train_like_the_narrow_network_at_scaled_rates() -> None:
 
 
 def test_sign_and_scale_equivalents_constants_and_dead_units() -> None:
-    net = nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 1)).double()
+    net = seeded(lambda: nn.Sequential(nn.Linear(2, 5), nn.Tanh(), nn.Linear(5, 1)))
     x = torch.randn(30, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with torch.no_grad():
         net[0].weight[1], net[0].bias[1] = -net[0].weight[0], -net[0].bias[0]
@@ -105,7 +112,7 @@ def test_sign_and_scale_equivalents_constants_and_dead_units() -> None:
     found = shrink(Problem(net, x, net(x).detach(), nn.MSELoss()))
     assert {m.kind for m in found.merges} == {"anti-clone", "constant", "zero output"}
     assert found.exact and found.widths == {"0": (5, 2)}
-    relu = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)).double()
+    relu = seeded(lambda: nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1)))
     with torch.no_grad():
         relu[0].weight[1], relu[0].bias[1] = 2.5 * relu[0].weight[0], 2.5 * relu[0].bias[0]
     found = shrink(Problem(relu, x, relu(x).detach(), nn.MSELoss()))
@@ -113,11 +120,12 @@ def test_sign_and_scale_equivalents_constants_and_dead_units() -> None:
 
 
 def test_approximate_clones_are_refitted() -> None:
-    net = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+    net = seeded(lambda: nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 1)))
     x = torch.randn(60, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with torch.no_grad():
-        net[0].weight[1], net[0].bias[1] = net[0].weight[0] * 1.02, net[0].bias[0] * 0.98
-        net[2].weight[0, :2] = torch.tensor([1.0, -0.7])
+        net[0].weight.copy_(torch.tensor([[1.0, 0.2], [1.02, 0.21], [0.1, -1.0], [-0.8, 0.9]]))
+        net[0].bias.copy_(torch.tensor([0.5, 0.49, -0.2, 0.1]))
+        net[2].weight.copy_(torch.tensor([[1.0, -0.7, 0.8, -0.6]]))
     wide = Problem(net, x, net(x).detach(), nn.MSELoss())
     assert not shrink(wide, tolerance=1e-6).merges
     found = shrink(wide, tolerance=0.1)

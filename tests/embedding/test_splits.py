@@ -39,7 +39,9 @@ def _maps(narrow: Problem, wide: Problem, layer: str, unit: int, alpha: float) -
         mine[unit], mine[-1] = alpha * e[:own], -(1 - alpha) * e[:own]
         theirs[unit], theirs[-1] = e[own:], -e[own:]
         made = other.scatter(mine, theirs)
-        columns.append(wide.network.layout.flatten({k: made.get(k, torch.zeros_like(v)) for k, v in wide.network.parameters.items()}))
+        columns.append(
+            wide.network.layout.flatten({k: made.get(k, torch.zeros_like(v)) for k, v in wide.network.parameters.items()})
+        )
     point = narrow.network.flat
     images = []
     for k in range(len(point)):
@@ -222,7 +224,9 @@ def test_batched_lanczos_finds_both_ends() -> None:
     a = torch.randn(7, 12, 12, generator=generator, dtype=torch.float64)
     a = a + a.mT
     a[0] = torch.outer(a[0, 0], a[0, 0])
-    found = batched_extremes(lambda v: (a @ v[..., None])[..., 0], torch.randn(7, 12, generator=generator, dtype=torch.float64), 12)
+    found = batched_extremes(
+        lambda v: (a @ v[..., None])[..., 0], torch.randn(7, 12, generator=generator, dtype=torch.float64), 12
+    )
     values = torch.linalg.eigvalsh(a)
     torch.testing.assert_close(found.low, values[:, 0])
     torch.testing.assert_close(found.high, values[:, -1])

@@ -114,8 +114,8 @@ def _steepest(problem: Problem, layer: str | None, unit: int | None, alpha: floa
     for group in splittable(problem, None if layer is None else [layer]):
         blocks = split_blocks(FrozenErrors(problem, group), None if unit is None else [unit])
         values, vectors = torch.linalg.eigh(_scaled(blocks.stiffness, blocks.coupling, alpha))
-        for row in range(len(values)):
-            found.append((float(values[row, 0]), group, unit if unit is not None else row, vectors[row, :, 0]))
+        units = range(group.size) if unit is None else [unit]
+        found += [(float(low[0]), group, which, v[:, 0]) for low, which, v in zip(values, units, vectors, strict=True)]
     value, group, which, vector = min(found, key=lambda item: item[0])
     if value >= -1e-12:
         raise HypothesisError(

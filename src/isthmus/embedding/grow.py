@@ -107,7 +107,7 @@ def grow(
     return Grown(wide, tuple(growths), difference, critical, tuple(notes), problem, carried, module)
 
 
-def _wanted(layer: str | Mapping[str, int] | Growth | Sequence[Growth]) -> list[Growth | tuple[str, int]]:
+def _wanted(layer: str | Mapping[str, int] | Growth | Sequence[Growth]) -> Sequence[Growth | tuple[str, int]]:
     if isinstance(layer, str):
         return [(layer, 1)]
     if isinstance(layer, Growth):
@@ -115,20 +115,22 @@ def _wanted(layer: str | Mapping[str, int] | Growth | Sequence[Growth]) -> list[
     found = list(layer.items()) if isinstance(layer, Mapping) else list(layer)
     counts = [item.added if isinstance(item, Growth) else item[1] for item in found]
     if not found or min(counts) < 1:
-        raise InputError(f"Each layer must gain at least one unit, found {dict(layer) if isinstance(layer, Mapping) else counts}.")
+        raise InputError(
+            f"Each layer must gain at least one unit, found {dict(layer) if isinstance(layer, Mapping) else counts}."
+        )
     return found
 
 
-def _chosen(
-    network: Network, group: UnitGroup, count: int, how: How, units: Sequence[int] | None, alpha: float | None
-) -> Growth:
+def _chosen(network: Network, group: UnitGroup, count: int, how: How, units: Sequence[int] | None, alpha: float | None) -> Growth:
     if how == "null":
         return Growth(group.name, nulls=(0.0 if alpha is None else alpha,) * count)
     if how != "split":
         raise InputError(f"how={how!r} is unknown; write 'split' or 'null'.")
     share = 0.5 if alpha is None else alpha
     if units is not None and len(units) != count:
-        raise InputError(f"{count} units are to be added to {group.name!r} and {len(units)} to be split are named: {list(units)}.")
+        raise InputError(
+            f"{count} units are to be added to {group.name!r} and {len(units)} to be split are named: {list(units)}."
+        )
     order = list(units) if units is not None else [_strongest(network, group)[i % group.size] for i in range(count)]
     splits: dict[int, tuple[float, ...]] = {}
     for unit in order:

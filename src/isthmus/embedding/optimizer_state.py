@@ -31,8 +31,8 @@ def mapped_optimizer(
     Raises:
         InputError: the optimizer holds other parameters, or a state entry whose map is unknown.
     """
-    names = {parameter: name for name, parameter in narrow.named_parameters()}
-    free = dict(wide.named_parameters())
+    names: dict[torch.Tensor, str] = {parameter: name for name, parameter in narrow.named_parameters()}
+    free: dict[str, torch.Tensor] = dict(wide.named_parameters())
     groups = []
     for group in optimizer.param_groups:
         if strange := [p for p in group["params"] if p not in names]:
@@ -69,7 +69,7 @@ def _mapped(slot: str, tensors: dict[str, Tensor], steps: Sequence[tuple[UnitGro
         )
     power = 1 if slot in _LINEAR else 2
     for group, growth in steps:
-        origin, share = growth.sources(group.size)
+        _, share = growth.sources(group.size)
         same = growth.recipe(group.size).own
         scaled = same * torch.tensor(share, dtype=torch.float64)[:, None] ** power
         tensors = {**tensors, **resized_tensors(tensors, group, scaled, same)}

@@ -87,9 +87,7 @@ def predict_inertia(
     )
 
 
-def _parts(
-    problem: Problem, group: UnitGroup, growth: Growth, base: Inertia, scale: float, cutoff: float
-) -> list[_Part]:
+def _parts(problem: Problem, group: UnitGroup, growth: Growth, base: Inertia, scale: float, cutoff: float) -> list[_Part]:
     found = []
     if growth.splits:
         units = sorted(growth.splits)
@@ -151,7 +149,10 @@ def _verdict(
     if not resolved:
         return "unresolved", "an eigenvalue or the rank of a D lies too near the cut-off to be told from zero"
     if slope > tolerance:
-        return "undecided", f"the gradient norm {slope:.3g} says that the narrow point is not critical; the counts hold all the same"
+        return (
+            "undecided",
+            f"the gradient norm {slope:.3g} says that the narrow point is not critical; the counts hold all the same",
+        )
     if wide.negative:
         return "strict saddle", f"{wide.negative} negative eigenvalues ({narrow.negative} in the narrow network)"
     if narrow.zero == 0 and all(part.label == "minimum with flat directions" for part in parts) and wide.zero == len(parts):

@@ -139,7 +139,10 @@ def _certified(wide: Problem, narrow: Problem, merges: list[Merge], widths: dict
 
 def _plan(problem: Problem, group: UnitGroup, tolerance: float) -> _Plan:
     """Decide unit by unit, strongest first, so that a group's strongest member stands for it."""
-    own, outgoing = _vectors(problem.network, group, (*group.incoming, *group.state)), _vectors(problem.network, group, group.outgoing)
+    own, outgoing = (
+        _vectors(problem.network, group, (*group.incoming, *group.state)),
+        _vectors(problem.network, group, group.outgoing),
+    )
     strength, plan = outgoing.norm(dim=1), _Plan()
     signals = unit_outputs(problem, group)
     if signals is not None and group.outgoing[0].tensor.removesuffix("weight") + "bias" not in problem.network.parameters:

@@ -232,4 +232,3 @@ def _verdicts(blocks: SplitBlocks) -> list[str]:
 
 def _np(tensor: Tensor) -> np.ndarray:
     return tensor.detach().double().cpu().numpy()
-

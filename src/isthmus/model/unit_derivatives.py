@@ -134,10 +134,10 @@ class FrozenErrors:
         leaves = {name: network.parameters[name].detach().requires_grad_() for name in self.blocks.shapes}
         with exact_kernels(network):
             reached = self._readings(part, {**network.parameters, **leaves})
-            total = sum((errors[name] * reached[name]).sum() for name in errors)
+            total = torch.stack([(errors[name] * reached[name]).sum() for name in errors]).sum()
             slopes = torch.autograd.grad(
                 total, list(leaves.values()), create_graph=True, allow_unused=True, materialize_grads=True
-            )  # pyright: ignore[reportCallIssue, reportArgumentType]
+            )
         return leaves, dict(zip(leaves, slopes, strict=True))
 
     def _errors(self, rows: slice) -> dict[str, Tensor]:
@@ -236,5 +236,5 @@ def _positions(tensors: dict[str, Tensor], slots: tuple[Slot, ...], size: int) -
     return {name: torch.cat(parts, dim=1) for name, parts in found.items()}
 
 
-class _Reached(Exception):  # noqa: N818
+class _Reached(Exception):
     """Raised inside a forward pass when nothing after this point is needed."""

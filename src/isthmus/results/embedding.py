@@ -141,3 +141,62 @@ class Escape(Record):
     loss_locked: float
     locked: bool
     escaped: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Census(Record):
+    """Critical points of two-layer networks by width, and which of them come from narrower ones.
+
+    Attributes:
+        width: hidden units, ``(class,)``.
+        loss: ``(class,)``.
+        inertia: negative, zero, positive Hessian eigenvalues, ``(class, 3)``.
+        resolved: whether that count has a gap.
+        gradient: norm at the representative.
+        hits: searches that ended in the class.
+        core_width: units left after joining clones and dropping silent ones.
+        parent: the class of that core at its own width, or -1 (not met there, or genuine).
+        core_gradient: gradient norm of the core in the narrow network; NaN when genuine.
+        steep: largest own-weight norm times the input spread.
+        points: flat parameters of the representative, padded with NaN, ``(class, p)``.
+        kinds: composition of the units, in words, by class.
+        widths: searched.
+        starts: searches at each width.
+        converged: searches that ended at a critical point.
+        output_range: largest absolute output difference between class and parent; NaN without parent.
+        loss_name: which loss.
+    """
+
+    schema: ClassVar[str] = "embedding/census"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "width": ("class",),
+        "loss": ("class",),
+        "inertia": ("class", "sign"),
+        "resolved": ("class",),
+        "gradient": ("class",),
+        "hits": ("class",),
+        "core_width": ("class",),
+        "parent": ("class",),
+        "core_gradient": ("class",),
+        "steep": ("class",),
+        "points": ("class", "p"),
+        "output_range": ("class",),
+    }
+
+    width: np.ndarray
+    loss: np.ndarray
+    inertia: np.ndarray
+    resolved: np.ndarray
+    gradient: np.ndarray
+    hits: np.ndarray
+    core_width: np.ndarray
+    parent: np.ndarray
+    core_gradient: np.ndarray
+    steep: np.ndarray
+    points: np.ndarray
+    output_range: np.ndarray
+    kinds: list[str]
+    widths: list[int]
+    starts: list[int]
+    converged: list[int]
+    loss_name: str
