@@ -23,6 +23,14 @@ if TYPE_CHECKING:
     from isthmus.dynamics.spectrum import spectrum
     from isthmus.dynamics.stability import stability_limit
     from isthmus.dynamics.tuning import rank_optimizers, tune
+    from isthmus.embedding.census import census
+    from isthmus.embedding.escape import escape
+    from isthmus.embedding.grow import grow
+    from isthmus.embedding.growth import Growth
+    from isthmus.embedding.plant import plant
+    from isthmus.embedding.prediction import predict_inertia
+    from isthmus.embedding.shrink import shrink
+    from isthmus.embedding.unit_curvature import unit_curvature
     from isthmus.kernel.alignment import effective_rank, label_alignment
     from isthmus.kernel.distance import kernel_distance
     from isthmus.kernel.estimators import KernelGradientDescent, KernelRidge, KernelRidgeClassifier
@@ -43,6 +51,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "Auto": "isthmus.kernel.methods",
+    "Growth": "isthmus.embedding.growth",
     "InfiniteWidth": "isthmus.kernel.infinite_width",
     "JacobianContraction": "isthmus.kernel.methods",
     "KernelGradientDescent": "isthmus.kernel.estimators",
@@ -57,12 +66,15 @@ _NAMES = {
     "Task": "isthmus.model.data",
     "Trajectory": "isthmus.training.trajectory",
     "builtin_task": "isthmus.model.data",
+    "census": "isthmus.embedding.census",
     "certify": "isthmus.curvature.certify",
     "critical_subspaces": "isthmus.combinatorics.subspaces",
     "effective_rank": "isthmus.kernel.alignment",
     "empirical_ntk": "isthmus.kernel.ntk",
     "error_barrier": "isthmus.curvature.barrier",
+    "escape": "isthmus.embedding.escape",
     "ggn_operator": "isthmus.curvature.operators",
+    "grow": "isthmus.embedding.grow",
     "hessian_eigenvalues": "isthmus.curvature.eigenvalues",
     "hessian_operator": "isthmus.curvature.operators",
     "hessian_spectrum": "isthmus.curvature.spectrum",
@@ -73,12 +85,15 @@ _NAMES = {
     "loss_along_line": "isthmus.curvature.lines",
     "minima_subspaces": "isthmus.combinatorics.subspaces",
     "open_trajectory": "isthmus.training.trajectory",
+    "plant": "isthmus.embedding.plant",
     "polish": "isthmus.curvature.polish",
+    "predict_inertia": "isthmus.embedding.prediction",
     "predict_training": "isthmus.dynamics.predict",
     "rank_optimizers": "isthmus.dynamics.tuning",
     "regime_check": "isthmus.dynamics.regime",
     "render": "isthmus.report.atlas",
     "replay": "isthmus.training.trajectory",
+    "shrink": "isthmus.embedding.shrink",
     "spectral_density": "isthmus.curvature.density",
     "spectrum": "isthmus.dynamics.spectrum",
     "stability_limit": "isthmus.dynamics.stability",
@@ -86,10 +101,12 @@ _NAMES = {
     "taylor_model": "isthmus.model.taylor",
     "train": "isthmus.training.loop",
     "tune": "isthmus.dynamics.tuning",
+    "unit_curvature": "isthmus.embedding.unit_curvature",
 }
 
 __all__ = [
     "Auto",
+    "Growth",
     "InfiniteWidth",
     "JacobianContraction",
     "KernelGradientDescent",
@@ -104,12 +121,15 @@ __all__ = [
     "Task",
     "Trajectory",
     "builtin_task",
+    "census",
     "certify",
     "critical_subspaces",
     "effective_rank",
     "empirical_ntk",
     "error_barrier",
+    "escape",
     "ggn_operator",
+    "grow",
     "hessian_eigenvalues",
     "hessian_operator",
     "hessian_spectrum",
@@ -120,12 +140,15 @@ __all__ = [
     "loss_along_line",
     "minima_subspaces",
     "open_trajectory",
+    "plant",
     "polish",
+    "predict_inertia",
     "predict_training",
     "rank_optimizers",
     "regime_check",
     "render",
     "replay",
+    "shrink",
     "spectral_density",
     "spectrum",
     "stability_limit",
@@ -133,6 +156,7 @@ __all__ = [
     "taylor_model",
     "train",
     "tune",
+    "unit_curvature",
 ]
 
 

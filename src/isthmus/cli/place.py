@@ -4,6 +4,7 @@ from pathlib import Path
 
 from isthmus._core.errors import InputError
 from isthmus.cli.loading import load_task
+from isthmus.model.network import Network
 from isthmus.model.problem import Problem
 from isthmus.training import Checkpoint
 
@@ -38,3 +39,11 @@ def first_samples(problem: Problem, count: int) -> Problem:
     if count < 1:
         raise InputError(f"--samples must be at least 1, found {count}.")
     return problem.subset(slice(0, count))
+
+
+def save_parameters(network: Network, directory: Path) -> Path:
+    """Write a network's parameters and buffers as the checkpoint of step 0."""
+    made = Checkpoint(
+        step=0, steps_per_epoch=1, parameters=network.parameters, buffers=network.buffers, module_hash=network.architecture_hash
+    )
+    return made.save(directory)

@@ -3,7 +3,7 @@
 import os
 
 from isthmus._core.errors import InputError
-from isthmus.results import claims, critical, curvature, dynamics, games, kernel, learning, training
+from isthmus.results import claims, critical, curvature, dynamics, embedding, games, kernel, learning, training
 from isthmus.results.record import Record, read_schema
 
 KINDS: dict[str, type[Record]] = {
@@ -24,6 +24,10 @@ KINDS: dict[str, type[Record]] = {
         dynamics.Regime,
         dynamics.Stability,
         dynamics.Tuning,
+        embedding.Census,
+        embedding.Escape,
+        embedding.GrowthPrediction,
+        embedding.UnitCurvature,
         games.GameEquilibrium,
         games.TrafficAssignment,
         kernel.KernelDistance,

@@ -1,0 +1,12 @@
+"""Critical points of narrow networks inside wide ones: grow, shrink, predict, escape."""
+
+from isthmus.embedding.census import census
+from isthmus.embedding.escape import escape
+from isthmus.embedding.grow import grow
+from isthmus.embedding.growth import Growth
+from isthmus.embedding.plant import plant
+from isthmus.embedding.prediction import predict_inertia
+from isthmus.embedding.shrink import shrink
+from isthmus.embedding.unit_curvature import unit_curvature
+
+__all__ = ["Growth", "census", "escape", "grow", "plant", "predict_inertia", "shrink", "unit_curvature"]

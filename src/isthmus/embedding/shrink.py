@@ -1,0 +1,263 @@
+"""Making a network narrower by joining units that do the same thing, and saying what it cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from isthmus._core.errors import InputError
+from isthmus._core.numerics import tolerance as rounding
+from isthmus.model.derivatives import loss_value
+from isthmus.model.network import Network
+from isthmus.model.problem import Problem
+from isthmus.model.resizing import Recipe, output_difference, resized, unit_group, unit_groups
+from isthmus.model.units import UnitGroup
+
+_ODD = {"tanh", "erf", "sin", "asinh", "hardtanh", "softsign", "tanhshrink"}
+_HOMOGENEOUS = {"relu", "leaky_relu"}
+_PASSES = 3
+_CONSTANT = 1e-14
+
+
+@dataclass(frozen=True)
+class Merge:
+    """One unit that went.
+
+    Attributes:
+        layer: its group.
+        unit: its index at that moment.
+        kind: ``clone``, ``anti-clone``, ``scaled clone``, ``constant`` or ``zero output``.
+        into: the unit that took it over, or -1.
+        factor: its outgoing weights are added to that unit's after multiplication by this.
+        distance: relative distance of own parameters, or of the output from a constant.
+    """
+
+    layer: str
+    unit: int
+    kind: str
+    into: int
+    factor: float
+    distance: float
+
+
+@dataclass(frozen=True)
+class Shrunk:
+    """A narrowed network.
+
+    Attributes:
+        problem: with the narrow network.
+        merges: every unit that went.
+        widths: layer to (before, after).
+        difference: largest change of an output over the data, relative to the largest output.
+        exact: whether that is rounding.
+        loss_before: of the wide network.
+        loss_after: of the narrow one.
+        agreement: share of samples with the same largest output, where there are several.
+    """
+
+    problem: Problem
+    merges: tuple[Merge, ...]
+    widths: dict[str, tuple[int, int]]
+    difference: float
+    exact: bool
+    loss_before: float
+    loss_after: float
+    agreement: float
+
+
+@dataclass
+class _Plan:
+    """Which units of a layer stay, and where the others' outgoing weights go."""
+
+    kept: list[int] = field(default_factory=list)
+    merges: list[Merge] = field(default_factory=list)
+    constants: dict[int, float] = field(default_factory=dict)
+
+
+def shrink(problem: Problem, layers: Sequence[str] | None = None, *, tolerance: float = 1e-6) -> Shrunk:
+    """Join clones, sign- and scale-equivalent units, constants and units without output; refit what is not exact.
+
+    Units whose own parameters agree become one whose outgoing weights are the sum; for odd activations also up to sign,
+    for positively homogeneous ones up to scale. Constant units go into their reader's bias. Where units agree only
+    within `tolerance`, the outgoing weights of the remaining ones are fitted to the old layer sum by least squares.
+
+    Args:
+        problem: network, data and loss.
+        layers: groups of units to treat; by default all whose units can be removed one by one.
+        tolerance: relative distance of own parameters up to which units are joined, and relative size of outgoing
+            weights up to which a unit is dropped. Rounding level joins exact copies only; 0.1 and more compresses.
+
+    Returns:
+        The narrow network with its certificate.
+
+    Raises:
+        InputError: the tolerance is not in [0, 1).
+        UnsupportedLayer: a named layer cannot be treated.
+    """
+    if not 0 <= tolerance < 1:
+        raise InputError(f"tolerance is a relative distance in [0, 1), found {tolerance}.")
+    problem = problem.eval()
+    network, merges = problem.network, []
+    names = list(layers) if layers is not None else [g.name for g in unit_groups(problem) if g.obstacle is None]
+    before = {name: unit_group(problem, name).size for name in names}
+    widths = dict(before)
+    for _ in range(_PASSES):
+        found = []
+        for name in names:
+            there = problem._with(network=network)
+            if widths[name] == 1:
+                continue
+            group = unit_group(there, name)
+            plan = _plan(there, group, tolerance)
+            if plan.merges:
+                network = _applied(there, group, plan)
+                widths[name] = len(plan.kept)
+                found += plan.merges
+        merges += found
+        if not found:
+            break
+    narrow = problem._with(network=network)
+    return _certified(problem, narrow, merges, {name: (before[name], widths[name]) for name in names})
+
+
+def _certified(wide: Problem, narrow: Problem, merges: list[Merge], widths: dict[str, tuple[int, int]]) -> Shrunk:
+    one, other = wide.network(wide.inputs), narrow.network(wide.inputs)
+    difference = output_difference(wide.network, narrow.network, wide.inputs)
+    several = one.shape[1] > 1
+    return Shrunk(
+        problem=narrow,
+        merges=tuple(merges),
+        widths=widths,
+        difference=difference,
+        exact=difference <= rounding(wide.network.dtype, terms=4096, depth=8),
+        loss_before=loss_value(wide),
+        loss_after=loss_value(narrow),
+        agreement=float((one.argmax(1) == other.argmax(1)).double().mean()) if several else float("nan"),
+    )
+
+
+def _plan(problem: Problem, group: UnitGroup, tolerance: float) -> _Plan:
+    """Decide unit by unit, strongest first, so that a group's strongest member stands for it."""
+    own, outgoing = (
+        _vectors(problem.network, group, (*group.incoming, *group.state)),
+        _vectors(problem.network, group, group.outgoing),
+    )
+    strength, plan = outgoing.norm(dim=1), _Plan()
+    signals = unit_outputs(problem, group)
+    if signals is not None and group.outgoing[0].tensor.removesuffix("weight") + "bias" not in problem.network.parameters:
+        signals = None
+    order = (strength * own.norm(dim=1)).argsort(descending=True, stable=True).tolist()
+    for unit in order:
+        if not plan.kept and len(plan.merges) == group.size - 1:
+            plan.kept.append(unit)
+            continue
+        merge = _fate(group, unit, plan.kept, own, strength, signals, tolerance)
+        if merge is None:
+            plan.kept.append(unit)
+            continue
+        plan.merges.append(merge)
+        if merge.kind == "constant" and signals is not None:
+            plan.constants[unit] = float(signals[:, unit].mean())
+    plan.kept.sort()
+    return plan
+
+
+def _fate(
+    group: UnitGroup, unit: int, kept: list[int], own: Tensor, strength: Tensor, signals: Tensor | None, tolerance: float
+) -> Merge | None:
+    if float(strength[unit]) <= tolerance * float(strength.max()):
+        share = float(strength[unit] / strength.max().clamp_min(1e-300))
+        return Merge(group.name, unit, "zero output", -1, 0.0, share)
+    if signals is not None and len(signals) > 1:
+        spread = float(signals[:, unit].std() / signals[:, unit].abs().max().clamp_min(1e-300))
+        if spread <= _CONSTANT:
+            return Merge(group.name, unit, "constant", -1, 0.0, spread)
+    for other in kept:
+        kind, factor, distance = _relation(group, own[unit], own[other])
+        if distance <= tolerance:
+            return Merge(group.name, unit, kind, other, factor, distance)
+    return None
+
+
+def _relation(group: UnitGroup, mine: Tensor, theirs: Tensor) -> tuple[str, float, float]:
+    """How a unit could be expressed by another: kind, factor on outgoing weights, relative distance."""
+    size = torch.maximum(mine.norm(), theirs.norm()).clamp_min(1e-300)
+    names = {name.split("(")[0] for name in group.activations}
+    best = ("clone", 1.0, float((mine - theirs).norm() / size))
+    if group.state or group.kind not in ("dense neuron", "conv channel") or len(names) != 1:
+        return best
+    if names <= _ODD:
+        best = min(best, ("anti-clone", -1.0, float((mine + theirs).norm() / size)), key=lambda item: item[2])
+    if names <= _HOMOGENEOUS and float(theirs.norm()) > 0:
+        ratio = float(mine.norm() / theirs.norm())
+        found = ("scaled clone", ratio, float((mine - ratio * theirs).norm() / size))
+        best = found if found[2] < best[2] else best
+    return best
+
+
+def _applied(problem: Problem, group: UnitGroup, plan: _Plan) -> Network:
+    keep = torch.zeros(len(plan.kept), group.size, dtype=torch.float64)
+    keep[torch.arange(len(plan.kept)), torch.tensor(plan.kept)] = 1
+    outgoing = keep.clone()
+    for merge in plan.merges:
+        if merge.into >= 0:
+            outgoing[plan.kept.index(merge.into), merge.unit] = merge.factor
+    narrow = resized(problem.network, group, Recipe(keep, outgoing, torch.zeros(len(keep))), inputs=problem.inputs)
+    narrow = _with_constants(problem.network, narrow, group, plan)
+    if any(merge.distance > 1e-12 for merge in plan.merges):
+        narrow = _refitted(problem, narrow, group)
+    return narrow
+
+
+def _with_constants(wide: Network, narrow: Network, group: UnitGroup, plan: _Plan) -> Network:
+    if not plan.constants:
+        return narrow
+    (slot,) = group.outgoing
+    bias = slot.tensor.removesuffix("weight") + "bias"
+    shift = sum(value * wide.parameters[slot.tensor][:, unit] for unit, value in plan.constants.items())
+    return narrow.at({**narrow.parameters, bias: narrow.parameters[bias] + shift}, narrow.buffers)
+
+
+def _refitted(wide: Problem, narrow: Network, group: UnitGroup) -> Network:
+    """Outgoing weights (and bias) of a Linear reader by least squares on the old reader's output over the data."""
+    after = wide._with(network=narrow)
+    remaining = UnitGroup(**{**group.__dict__, "size": narrow.parameters[group.outgoing[0].tensor].shape[1]})
+    old, new = unit_outputs(wide, group), unit_outputs(after, remaining)
+    if old is None or new is None:
+        return narrow
+    (slot,) = group.outgoing
+    bias = slot.tensor.removesuffix("weight") + "bias"
+    target, design = old @ wide.network.parameters[slot.tensor].T, new
+    if bias in narrow.parameters:
+        target = target + wide.network.parameters[bias]
+        design = torch.cat([design, torch.ones_like(design[:, :1])], dim=1)
+    found = torch.linalg.lstsq(design.double(), target.double(), driver="gelsd").solution.T.to(target)
+    changed = {slot.tensor: found[:, : new.shape[1]].contiguous()}
+    if bias in narrow.parameters:
+        changed[bias] = found[:, -1]
+    return narrow.at({**narrow.parameters, **changed}, narrow.buffers)
+
+
+def unit_outputs(problem: Problem, group: UnitGroup) -> Tensor | None:
+    """What each unit sends to its reader, ``(n, m)``; None unless a single Linear reads single numbers."""
+    if len(group.outgoing) != 1 or group.outgoing[0].inner * group.outgoing[0].outer != 1 or group.outgoing[0].offset:
+        return None
+    name = group.outgoing[0].tensor.removesuffix(".weight")
+    reader = dict(problem.network.module.named_modules()).get(name)
+    if not isinstance(reader, nn.Linear):
+        return None
+    caught: list[Tensor] = []
+    handle = reader.register_forward_pre_hook(lambda _, arguments: caught.append(arguments[0].detach()))
+    try:
+        problem.network(problem.inputs)
+    finally:
+        handle.remove()
+    return caught[0].reshape(-1, caught[0].shape[-1]) if len(caught) == 1 and caught[0].shape[-1] == group.size else None
+
+
+def _vectors(network: Network, group: UnitGroup, slots: Sequence) -> Tensor:
+    """The entries of each unit in some slots, ``(m, d)``, float64."""
+    tensors = {**network.buffers, **network.parameters}
+    parts = [tensors[s.tensor].movedim(s.axis, 0)[s.entries(group.size)].reshape(group.size, -1) for s in slots]
+    return torch.cat([part.double() for part in parts], dim=1)

@@ -1,0 +1,40 @@
+"""Critical points of narrow networks in wide ones."""
+
+import torch
+from torch import nn
+
+import isthmus
+from isthmus.model.zoo import mlp
+from tests.architecture.user import data, problem_of
+
+
+def _layer(module: nn.Module) -> str:
+    return isthmus.unit_curvature(problem_of(module), batches=1).layers[0]
+
+
+def _growth(module: nn.Module) -> isthmus.Growth:
+    return isthmus.Growth(_layer(module), {0: (0.5, 0.5)})
+
+
+def _planted(module: nn.Module) -> isthmus.Problem:
+    inputs = torch.randn(200, *data()[0].shape[1:], generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    outputs = isthmus.Network(module, dtype=torch.float64).eval()(inputs)
+    return isthmus.plant(isthmus.Problem(module, inputs, outputs, nn.MSELoss(), dtype=torch.float64))
+
+
+def _census() -> isthmus.Problem:
+    x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
+    return isthmus.Problem(mlp([1, 1, 1], "tanh").double(), x, x**2, nn.MSELoss())
+
+
+CASES = {
+    "Growth": lambda module, _: isthmus.grow(problem_of(module), _growth(module)),
+    "grow": lambda module, _: isthmus.grow(module, _layer(module), inputs=data()[0]),
+    "shrink": lambda module, _: isthmus.shrink(problem_of(module), tolerance=0.5),
+    "unit_curvature": lambda module, _: isthmus.unit_curvature(problem_of(module)),
+    "predict_inertia": lambda module, _: isthmus.predict_inertia(problem_of(module), _growth(module)),
+    "plant": lambda module, _: _planted(module),
+    "census": lambda module, _: isthmus.census(_census(), [1], starts=[4]),
+    "escape": lambda module, _: isthmus.escape(_planted(module)),
+}
+WITHOUT = set()
