@@ -20,6 +20,13 @@ if TYPE_CHECKING:
     from isthmus.curvature.spectrum import hessian_spectrum
     from isthmus.dynamics.predict import predict_training
     from isthmus.dynamics.spectrum import spectrum
+    from isthmus.games.congestion import CongestionGame
+    from isthmus.games.equilibrium import social_optimum, wardrop_equilibrium
+    from isthmus.games.export import to_networkx
+    from isthmus.games.pathgame import PathGame
+    from isthmus.games.traffic.assignment import system_optimum, user_equilibrium
+    from isthmus.games.traffic.network import RoadNetwork
+    from isthmus.games.traffic.tntp import read_tntp
     from isthmus.kernel.alignment import effective_rank, label_alignment
     from isthmus.kernel.distance import kernel_distance
     from isthmus.kernel.estimators import KernelGradientDescent, KernelRidge, KernelRidgeClassifier
@@ -40,6 +47,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "Auto": "isthmus.kernel.methods",
+    "CongestionGame": "isthmus.games.congestion",
     "InfiniteWidth": "isthmus.kernel.infinite_width",
     "JacobianContraction": "isthmus.kernel.methods",
     "KernelGradientDescent": "isthmus.kernel.estimators",
@@ -47,8 +55,10 @@ _NAMES = {
     "KernelRidgeClassifier": "isthmus.kernel.estimators",
     "KernelSpectrum": "isthmus.kernel.ridge",
     "Network": "isthmus.model.network",
+    "PathGame": "isthmus.games.pathgame",
     "Problem": "isthmus.model.problem",
     "Recorder": "isthmus.training.recorder",
+    "RoadNetwork": "isthmus.games.traffic.network",
     "Seed": "isthmus._core.seeds",
     "Structured": "isthmus.kernel.methods",
     "Task": "isthmus.model.data",
@@ -72,17 +82,24 @@ _NAMES = {
     "open_trajectory": "isthmus.training.trajectory",
     "polish": "isthmus.curvature.polish",
     "predict_training": "isthmus.dynamics.predict",
+    "read_tntp": "isthmus.games.traffic.tntp",
     "render": "isthmus.report.atlas",
     "replay": "isthmus.training.trajectory",
+    "social_optimum": "isthmus.games.equilibrium",
     "spectral_density": "isthmus.curvature.density",
     "spectrum": "isthmus.dynamics.spectrum",
     "survey": "isthmus.studies.survey",
+    "system_optimum": "isthmus.games.traffic.assignment",
     "taylor_model": "isthmus.model.taylor",
+    "to_networkx": "isthmus.games.export",
     "train": "isthmus.training.loop",
+    "user_equilibrium": "isthmus.games.traffic.assignment",
+    "wardrop_equilibrium": "isthmus.games.equilibrium",
 }
 
 __all__ = [
     "Auto",
+    "CongestionGame",
     "InfiniteWidth",
     "JacobianContraction",
     "KernelGradientDescent",
@@ -90,8 +107,10 @@ __all__ = [
     "KernelRidgeClassifier",
     "KernelSpectrum",
     "Network",
+    "PathGame",
     "Problem",
     "Recorder",
+    "RoadNetwork",
     "Seed",
     "Structured",
     "Task",
@@ -115,13 +134,19 @@ __all__ = [
     "open_trajectory",
     "polish",
     "predict_training",
+    "read_tntp",
     "render",
     "replay",
+    "social_optimum",
     "spectral_density",
     "spectrum",
     "survey",
+    "system_optimum",
     "taylor_model",
+    "to_networkx",
     "train",
+    "user_equilibrium",
+    "wardrop_equilibrium",
 ]
 
 
