@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     from isthmus.embedding.prediction import predict_inertia
     from isthmus.embedding.shrink import shrink
     from isthmus.embedding.unit_curvature import unit_curvature
+    from isthmus.games.congestion import CongestionGame
+    from isthmus.games.equilibrium import social_optimum, wardrop_equilibrium
+    from isthmus.games.export import to_networkx
+    from isthmus.games.pathgame import PathGame
+    from isthmus.games.traffic.assignment import system_optimum, user_equilibrium
+    from isthmus.games.traffic.network import RoadNetwork
+    from isthmus.games.traffic.tntp import read_tntp
     from isthmus.kernel.alignment import effective_rank, label_alignment
     from isthmus.kernel.distance import kernel_distance
     from isthmus.kernel.estimators import KernelGradientDescent, KernelRidge, KernelRidgeClassifier
@@ -51,6 +58,7 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "Auto": "isthmus.kernel.methods",
+    "CongestionGame": "isthmus.games.congestion",
     "Growth": "isthmus.embedding.growth",
     "InfiniteWidth": "isthmus.kernel.infinite_width",
     "JacobianContraction": "isthmus.kernel.methods",
@@ -59,8 +67,10 @@ _NAMES = {
     "KernelRidgeClassifier": "isthmus.kernel.estimators",
     "KernelSpectrum": "isthmus.kernel.ridge",
     "Network": "isthmus.model.network",
+    "PathGame": "isthmus.games.pathgame",
     "Problem": "isthmus.model.problem",
     "Recorder": "isthmus.training.recorder",
+    "RoadNetwork": "isthmus.games.traffic.network",
     "Seed": "isthmus._core.seeds",
     "Structured": "isthmus.kernel.methods",
     "Task": "isthmus.model.data",
@@ -90,22 +100,29 @@ _NAMES = {
     "predict_inertia": "isthmus.embedding.prediction",
     "predict_training": "isthmus.dynamics.predict",
     "rank_optimizers": "isthmus.dynamics.tuning",
+    "read_tntp": "isthmus.games.traffic.tntp",
     "regime_check": "isthmus.dynamics.regime",
     "render": "isthmus.report.atlas",
     "replay": "isthmus.training.trajectory",
     "shrink": "isthmus.embedding.shrink",
+    "social_optimum": "isthmus.games.equilibrium",
     "spectral_density": "isthmus.curvature.density",
     "spectrum": "isthmus.dynamics.spectrum",
     "stability_limit": "isthmus.dynamics.stability",
     "survey": "isthmus.studies.survey",
+    "system_optimum": "isthmus.games.traffic.assignment",
     "taylor_model": "isthmus.model.taylor",
+    "to_networkx": "isthmus.games.export",
     "train": "isthmus.training.loop",
     "tune": "isthmus.dynamics.tuning",
     "unit_curvature": "isthmus.embedding.unit_curvature",
+    "user_equilibrium": "isthmus.games.traffic.assignment",
+    "wardrop_equilibrium": "isthmus.games.equilibrium",
 }
 
 __all__ = [
     "Auto",
+    "CongestionGame",
     "Growth",
     "InfiniteWidth",
     "JacobianContraction",
@@ -114,8 +131,10 @@ __all__ = [
     "KernelRidgeClassifier",
     "KernelSpectrum",
     "Network",
+    "PathGame",
     "Problem",
     "Recorder",
+    "RoadNetwork",
     "Seed",
     "Structured",
     "Task",
@@ -145,18 +164,24 @@ __all__ = [
     "predict_inertia",
     "predict_training",
     "rank_optimizers",
+    "read_tntp",
     "regime_check",
     "render",
     "replay",
     "shrink",
+    "social_optimum",
     "spectral_density",
     "spectrum",
     "stability_limit",
     "survey",
+    "system_optimum",
     "taylor_model",
+    "to_networkx",
     "train",
     "tune",
     "unit_curvature",
+    "user_equilibrium",
+    "wardrop_equilibrium",
 ]
 
 

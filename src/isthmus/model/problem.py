@@ -122,6 +122,16 @@ class Problem:
             raise InputError("The subset is empty; a problem needs at least one training sample.")
         return chosen
 
+    def on_test_data(self) -> "Problem":
+        """The same problem with the test data in place of the training data.
+
+        Raises:
+            InputError: there are none.
+        """
+        if self.test_inputs is None or self.test_targets is None:
+            raise InputError("The problem has no test data. Pass test=(inputs, targets) to Problem.")
+        return self._with(inputs=self.test_inputs, targets=self.test_targets)
+
     def _with(self, **changes: Any) -> "Problem":
         other = copy.copy(self)
         for name, value in changes.items():
