@@ -176,42 +176,27 @@ def _words(optimizer: Optimizer, scheduler: Any) -> str:
     return f"{type(optimizer).__name__} ({', '.join(pairs)}{groups})"
 
 
-def preconditioner(optimizer: Optimizer, gradients: Sequence[torch.Tensor]) -> list[torch.Tensor] | None:
-    """The diagonal P of an adaptive optimizer (`w -= lr P^{-1} m`), from its state or, fresh, from the present gradients.
-
-    ``sqrt(v_hat) + eps`` for Adam and AdamW, ``sqrt(v) + eps`` for RMSprop, ``sqrt(sum) + eps`` for Adagrad; None for an
-    optimizer without a known one. A fresh state is that after the first step.
-
-    Args:
-        optimizer: over parameters in the order of `gradients`.
-        gradients: one per parameter.
-    """
-    names = {"Adam": "exp_avg_sq", "AdamW": "exp_avg_sq", "RMSprop": "square_avg", "Adagrad": "sum"}
-    slot = names.get(type(optimizer).__name__)
-    if slot is None:
-        return None
-    found, left = [], iter(gradients)
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            gradient, state = next(left), optimizer.state.get(parameter, {})
-            count = float(state.get("step", 0.0))
-            second = gradient.square() * (1 - group["alpha"] if "alpha" in group else 1.0)
-            if count and slot in state:
-                second = state[slot].to(gradient)
-                second = second / (1 - group["betas"][1] ** count) if "betas" in group else second
-            found.append(second.sqrt() + group["eps"])
 def preconditioner(optimizer: Optimizer, gradients: Mapping[nn.Parameter, Tensor]) -> dict[nn.Parameter, Tensor] | None:
     """The diagonal P of an adaptive optimizer (``w -= lr P^{-1} m``), from its state or, fresh, as after a first step from here.
 
+    ``sqrt(v_hat) + eps`` for Adam and AdamW, ``sqrt(v) + eps`` for RMSprop, ``sqrt(sum) + eps`` for Adagrad; None for an
     optimizer whose P is not known.
 
+    Args:
         optimizer: over the keys of `gradients`.
         gradients: the present gradient of each parameter.
+    """
     slot = {"Adam": "exp_avg_sq", "AdamW": "exp_avg_sq", "RMSprop": "square_avg", "Adagrad": "sum"}.get(type(optimizer).__name__)
+    if slot is None:
+        return None
     found = {}
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
             state = optimizer.state.get(parameter, {})
+            count = float(state.get("step", 0.0))
             if count:
                 second = state[slot].to(gradients[parameter])
+                second = second / (1 - group["betas"][1] ** count) if "betas" in group else second
             else:
                 second = gradients[parameter].square() * (1 - group["alpha"] if "alpha" in group else 1.0)
             found[parameter] = second.sqrt() + group["eps"]

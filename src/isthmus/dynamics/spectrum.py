@@ -110,10 +110,8 @@ class ScaledKernel(SymmetricOperator):
     def _product(self, column: Tensor) -> Tensor:
         network, inputs = self.problem.network, self.problem.inputs
         inner = torch.from_numpy(self.scaled.scale(column.cpu().numpy())).to(column)
-        moved = output_jvp(network, inputs, output_vjp(network, inputs, inner.reshape(len(inputs), -1)))
-        return torch.from_numpy(self.scaled.scale(moved.reshape(-1).cpu().numpy())).to(column)
-
         moved = output_jvp(network, inputs, self._between(output_vjp(network, inputs, inner.reshape(len(inputs), -1))))
+        return torch.from_numpy(self.scaled.scale(moved.reshape(-1).cpu().numpy())).to(column)
 
     def _between(self, direction: Tensor) -> Tensor:
         """What happens to the direction in weight space, between J^T and J: nothing."""
