@@ -109,7 +109,7 @@ def width_complexity(
 
 
 def _sum(series: PowerSeries, weight: Callable[[np.ndarray], np.ndarray], ratio: float) -> tuple[float, int]:
-    """log of ``sum_i exp(weight(i)) |c_i|``: block by block, until a block adds nothing and its terms fall."""
+    """Logarithm of ``sum_i exp(weight(i)) |c_i|``: block by block, until a block adds nothing and its terms fall."""
     total, start = -math.inf, 0
     last = math.inf if series.degree is None else series.degree
     while start <= last:

@@ -45,14 +45,14 @@ class PseudoNetwork:
         first: W0, ``(m1, d)``.
         first_bias: b1, ``(m1,)``.
         second: V0, ``(m2, m1)``; None for two layers.
-        second_bias: b2, ``(m2,)``.
+        second_bias: b2, ``(m2,)``; empty for two layers.
         output: A, ``(k, m)``.
     """
 
     first: Tensor
     first_bias: Tensor
     second: Tensor | None
-    second_bias: Tensor | None
+    second_bias: Tensor
     output: Tensor
 
     @classmethod
@@ -78,7 +78,7 @@ class PseudoNetwork:
         if bool(biases[-1].any()):
             raise UnsupportedLayer("The output layer has a bias; pseudo-networks are written without one. Pass bias=False there.")
         deep = len(weights) == 3
-        return cls(weights[0], biases[0], weights[1] if deep else None, biases[1] if deep else None, weights[-1])
+        return cls(weights[0], biases[0], weights[1] if deep else None, biases[1] if deep else biases[-1][:0], weights[-1])
 
     def start(self, inputs: Tensor) -> Tensor:
         """``f0``, ``(n, k)``."""

@@ -19,6 +19,7 @@ from isthmus.learning.series import PowerSeries, polynomial
 from isthmus.linops.random import gaussian, rademacher
 
 DTYPE = torch.float64
+SQUARE, BENT = polynomial([0, 0, 1], "square"), polynomial([0, 1, 1], "z + z^2")
 
 
 class Target(ABC):
@@ -111,7 +112,7 @@ class TwoLayerTeacher(Target):
     dimension: int = 6
     units: int = 3
     outputs: int = 1
-    activation: PowerSeries = polynomial([0, 0, 1], "square")
+    activation: PowerSeries = SQUARE
     seed: int = 0
 
     @cached_property
@@ -147,8 +148,8 @@ class ThreeLayerTeacher(Target):
     dimension: int = 6
     units: tuple[int, int] = (2, 3)
     outputs: int = 1
-    outer: PowerSeries = polynomial([0, 0, 1], "square")
-    inner: PowerSeries = polynomial([0, 1, 1], "z + z^2")
+    outer: PowerSeries = SQUARE
+    inner: PowerSeries = BENT
     seed: int = 0
 
     @cached_property
