@@ -137,3 +137,12 @@ def test_eval_of_a_network_leaves_the_other_in_train_mode() -> None:
     quiet = network.eval()
     assert torch.equal(quiet(X), quiet(X))
     assert not torch.equal(network(X), network(X))
+
+
+def test_a_restricted_network_keeps_its_restriction_in_another_dtype() -> None:
+    network = Network(nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1))).restricted(["2.weight"])
+    wide = network.to(torch.float64)
+    assert list(wide.parameters) == ["2.weight"]
+    assert wide.buffers["0.weight"].dtype == torch.float64
+    x = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(wide(x.double()).float(), network(x))

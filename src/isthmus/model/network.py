@@ -124,7 +124,7 @@ class Network:
         """The same network in another floating dtype."""
         if dtype == self.dtype:
             return self
-        other = Network(self.module, dtype=dtype)
+        other = Network(self.module, dtype=dtype).restricted(self.parameters)
         buffers = {k: v.to(other.buffers[k].dtype) for k, v in self.buffers.items()}
         other = other.at(self.parameters, buffers)
         other._modes = self._modes

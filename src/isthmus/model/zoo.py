@@ -107,3 +107,47 @@ def _activation(name: str) -> Callable[[], nn.Module]:
     if name not in ACTIVATIONS:
         raise InputError(f"Activation {name!r} is unknown; there are {', '.join(ACTIVATIONS)}.")
     return ACTIVATIONS[name]
+
+
+def relu_net(
+    inputs: int,
+    width: int,
+    outputs: int = 1,
+    depth: int = 2,
+    *,
+    trains: Literal["hidden", "all"] = "hidden",
+    output_std: float = 1.0,
+    seed: Seed | int = 0,
+) -> nn.Sequential:
+    """A two- or three-layer ReLU network whose variances are 1/width, as the theory beyond the kernel regime sets them.
+
+    Two layers: ``a relu(W x + b)``; three: ``A relu(V relu(W x + b1) + b2)``; ``W, b1 ~ N(0, 1/width)``,
+    ``V, b2 ~ N(0, 1/width)``, ``A ~ N(0, output_std^2)``. A useful learning rate is of order 1/width.
+
+    Args:
+        inputs: input dimension d.
+        width: of every hidden layer.
+        outputs: number of outputs k.
+        depth: weight layers, 2 or 3.
+        trains: ``"hidden"``: W (and V) only, biases and output layer frozen; ``"all"``: everything. It changes what the
+            network can learn.
+        output_std: standard deviation of the output weights.
+        seed: names the initialization.
+
+    Raises:
+        InputError: another depth, or an unknown choice of what trains.
+    """
+    if depth not in (2, 3) or trains not in ("hidden", "all"):
+        raise InputError(f"Needed depth 2 or 3 and trains 'hidden' or 'all', found depth={depth}, trains={trains!r}.")
+    seed, dtype = as_seed(seed), torch.get_default_dtype()
+    sizes = [inputs, *[width] * (depth - 1)]
+    layers: list[nn.Module] = []
+    for index, (fan_in, fan_out) in enumerate(itertools.pairwise(sizes)):
+        layers += [nn.utils.skip_init(nn.Linear, fan_in, fan_out), nn.ReLU()]
+        for name, parameter in layers[-2].named_parameters():
+            parameter.data = gaussian(parameter.shape, seed.child("layer", index, name), dtype) / math.sqrt(fan_out)
+            parameter.requires_grad_(trains == "all" or name == "weight")
+    last = nn.utils.skip_init(nn.Linear, width, outputs, bias=False)
+    last.weight.data = output_std * gaussian((outputs, width), seed.child("output"), dtype)
+    last.requires_grad_(trains == "all")
+    return nn.Sequential(*layers, last)

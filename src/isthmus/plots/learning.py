@@ -4,8 +4,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from isthmus.plots.style import CONTRAST, GRID, INK, MAIN, WIDTH, epoch_axis, label, styled
-from isthmus.results.learning import OrderShares
+from isthmus.plots.style import CONTRAST, GRID, INK, MAIN, MUTED, WIDTH, epoch_axis, label, styled
+from isthmus.results.learning import LearningCurves, OrderShares
 
 _FILL = {
     "order 0": (GRID, 1.0),
@@ -79,3 +79,51 @@ def _unexplained(axes: Axes, record: OrderShares) -> None:
     axes.set_yscale("log")
     axes.grid(axis="y")
     axes.set_ylabel("unexplained share of\nwhat was learned, log")
+
+
+def plot_curves(record: LearningCurves) -> Figure:
+    """Test error of every learner against the number of training samples."""
+    with styled():
+        made = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+        axes = made.add_subplot()
+        percent = record.metric == "error"
+        factor = 100.0 if percent else 1.0
+        best = _best_kernel(record)
+        names = []
+        for index, name in enumerate(record.learners):
+            color = MAIN if index == 0 else CONTRAST if index == best else MUTED
+            keep = np.isfinite(record.mean[index])
+            x, y = record.samples[keep], factor * record.mean[index][keep]
+            if not keep.any():
+                continue
+            low, high = (factor * record.interval[index][keep, side] for side in (0, 1))
+            bars = np.nan_to_num(np.stack([y - low, high - y])).clip(min=0)
+            axes.errorbar(x, y, np.minimum(bars, 0.98 * y), color=color, marker="o", ms=3, capsize=2, elinewidth=0.9)
+            names.append((float(x[-1]), float(y[-1]), name, color))
+        axes.set_xscale("log")
+        axes.set_xticks(record.samples, [f"{count:,}" for count in record.samples])
+        axes.minorticks_off()
+        if not percent:
+            axes.set_yscale("log")
+        axes.set_xlabel("training samples N (log scale)")
+        axes.set_ylabel("wrong test labels, %" if percent else "normalized squared\ntest error, log")
+        axes.grid(axis="y")
+        _spread_labels(axes, names)
+    return made
+
+
+def _best_kernel(record: LearningCurves) -> int:
+    last = np.where(record.kernels, record.mean[:, -1], np.inf)
+    return int(np.argmin(last)) if record.kernels.any() else -1
+
+
+def _spread_labels(axes: Axes, names: list[tuple[float, float, str, str]]) -> None:
+    """Names beside the last points, moved apart where they would overlap."""
+    axes.figure.draw_without_rendering()  # pyright: ignore[reportAttributeAccessIssue]
+    gap, placed = 12.0, -np.inf
+    scale = 72.0 / axes.figure.dpi
+    for x, y, name, color in sorted(names, key=lambda entry: entry[1]):
+        at = float(axes.transData.transform((x, y))[1]) * scale
+        wanted = max(at, placed + gap)
+        placed = wanted
+        label(axes, x, y, name, color, dx=7, dy=wanted - at)

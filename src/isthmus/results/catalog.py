@@ -37,6 +37,7 @@ KINDS: dict[str, type[Record]] = {
         kernel.KernelDistance,
         kernel.KernelTimeline,
         kernel.Ntk,
+        learning.LearningCurves,
         learning.OrderShares,
         learning.RemainderOrders,
         training.TrainingHistory,

@@ -89,3 +89,69 @@ class RemainderOrders(Record):
     slope: np.ndarray
     smooth: np.ndarray
     samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearningCurves(Record):
+    """Test error of several learners against the number of training samples.
+
+    Attributes:
+        samples: N, ascending, ``(x,)``.
+        test_error: of each learner, seed and N, ``(learner, seed, x)``; infinite where training did not stay finite.
+        mean: over seeds (geometric for a normalized squared error), ``(learner, x)``.
+        interval: 95 % Student interval of that mean, ``(learner, x, bound)``; NaN with one seed.
+        slope: log-log slope of the error in N, mean over seeds, ``(learner,)``.
+        slope_interval: its 95 % interval, ``(learner, bound)``.
+        parameters: trained parameters of each learner, ``(learner,)``; samples for a kernel.
+        gain: error of the best fixed kernel minus that of each learner, at each N, mean over seeds, ``(learner, x)``.
+        gain_interval: its 95 % interval over seeds, ``(learner, x, bound)``.
+        sample_ratio: samples that the best fixed kernel needs over those that the learner needs, at the error that the
+            kernel reaches with the most samples, ``(learner,)``; NaN where the learner never reaches it.
+        ratio_is_bound: whether the ratio is only a lower bound: the learner is below that error at the fewest samples.
+        learners: names.
+        words: which layers train, how solved, how hyper-parameters were chosen.
+        kernels: whether each learner is a kernel fixed at the start, ``(learner,)``.
+        metric: ``"nmse"`` (mean squared error over the variance of the test targets) or ``"error"`` (share of wrong labels).
+        target: what was learned.
+        test_samples: in the test error.
+        seeds: independent repetitions: samples, start and batch order.
+        oracle: whether hyper-parameters were chosen on test samples.
+        headline: gain of the first learner at the most samples: value, low, high.
+    """
+
+    schema: ClassVar[str] = "learning/curves"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "samples": ("x",),
+        "test_error": ("learner", "seed", "x"),
+        "mean": ("learner", "x"),
+        "interval": ("learner", "x", "bound"),
+        "slope": ("learner",),
+        "slope_interval": ("learner", "bound"),
+        "parameters": ("learner",),
+        "gain": ("learner", "x"),
+        "gain_interval": ("learner", "x", "bound"),
+        "sample_ratio": ("learner",),
+        "ratio_is_bound": ("learner",),
+        "kernels": ("learner",),
+    }
+
+    samples: np.ndarray
+    test_error: np.ndarray
+    mean: np.ndarray
+    interval: np.ndarray
+    slope: np.ndarray
+    slope_interval: np.ndarray
+    parameters: np.ndarray
+    gain: np.ndarray
+    gain_interval: np.ndarray
+    sample_ratio: np.ndarray
+    ratio_is_bound: np.ndarray
+    kernels: np.ndarray
+    learners: list[str]
+    words: list[str]
+    metric: str
+    target: str
+    test_samples: int
+    seeds: int
+    oracle: bool
+    headline: tuple[float, float, float]

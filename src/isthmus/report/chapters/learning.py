@@ -2,16 +2,17 @@
 
 import math
 
-from isthmus.plots.learning import plot_orders
+from isthmus.plots.learning import plot_curves, plot_orders
 from isthmus.report.chapter import Chapter, Headline, Plate, Records
 from isthmus.report.numbers import count, number, percent
-from isthmus.results.learning import OrderShares, RemainderOrders
+from isthmus.results.learning import LearningCurves, OrderShares, RemainderOrders
 
-_ORDERS, _REMAINDER = "learning/orders", "learning/remainder"
+_ORDERS, _REMAINDER, _CURVES = "learning/orders", "learning/remainder", "learning/own_curves"
 
 
 def _sentence(records: Records) -> str:
-    return _order_words(records[_ORDERS]) + "."
+    words = _order_words(records[_ORDERS]) + "."
+    return words if _CURVES not in records else f"{words} {_gain_words(records[_CURVES])}."
 
 
 def _order_words(record: OrderShares) -> str:
@@ -34,6 +35,29 @@ def _misses(record: OrderShares, k: int) -> str:
     return f"misses {percent(value)} {interval}"
 
 
+def _gain_words(record: LearningCurves) -> str:
+    gain, low, high = record.headline
+    at = f"Trained on {count(int(record.samples[-1]))} samples, it"
+    kernel = "the better of its two fixed kernels on the same samples"
+    if record.metric == "error":
+        size = f"{100 * abs(gain):.1f} percentage points [{100 * min(abs(low), abs(high)):.1f}, {100 * max(abs(low), abs(high)):.1f}]"
+        worse, better = f"makes {size} more test errors than {kernel}", f"makes {size} fewer test errors than {kernel}"
+    else:
+        size = f"{number(abs(gain))} [{number(min(abs(low), abs(high)))}, {number(max(abs(low), abs(high)))}]"
+        worse = f"has a normalized test error {size} above that of {kernel}"
+        better = f"has a normalized test error {size} below that of {kernel}"
+    if not (low > 0 or high < 0):
+        return f"{at} and {kernel} cannot be told apart (gain {_gain_value(record)})"
+    return f"{at} {better if low > 0 else worse}"
+
+
+def _gain_value(record: LearningCurves) -> str:
+    gain, low, high = record.headline
+    if record.metric == "error":
+        return f"{100 * gain:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+    return f"{gain:+.3g} [{low:+.3g}, {high:+.3g}]"
+
+
 def _headline(records: Records) -> list[Headline]:
     record: OrderShares = records[_ORDERS]
     lines = []
@@ -54,7 +78,7 @@ def _headline(records: Records) -> list[Headline]:
 def _figures(records: Records) -> list[Plate]:
     record: OrderShares = records[_ORDERS]
     order = len(record.parts) - 2
-    return [
+    plates = [
         Plate(
             "orders",
             f"The outputs at each checkpoint, split by the Taylor expansion in the parameters around the start: "
@@ -69,6 +93,20 @@ def _figures(records: Records) -> list[Plate]:
             f"records/{_ORDERS}.safetensors",
         )
     ]
+    return [*plates, _curves_plate(records[_CURVES])] if _CURVES in records else plates
+
+
+def _curves_plate(record: LearningCurves) -> Plate:
+    words = "; ".join(f"{name}: {text}" for name, text in zip(record.learners, record.words, strict=True))
+    return Plate(
+        "own-curves",
+        f"Test error on {count(record.test_samples)} examples after learning from N samples, {record.seeds} subsets each; bars: 95 % "
+        f"interval over subsets (not over test examples). {words}. Kernels by exact ridge regression on the same samples, ridge by KARE.",
+        lambda: plot_curves(record),
+        "Test error against training samples for the network and its kernels",
+        record,
+        f"records/{_CURVES}.safetensors",
+    )
 
 
 def _smooth_words(record: RemainderOrders | None) -> str:
@@ -87,7 +125,7 @@ LEARNING = Chapter(
     id="learning",
     title="Beyond the kernel",
     question="What did it learn that its kernel cannot?",
-    needs={_ORDERS: OrderShares, _REMAINDER: RemainderOrders},
+    needs={_ORDERS: OrderShares, _REMAINDER: RemainderOrders, _CURVES: LearningCurves},
     required=1,
     sentence=_sentence,
     strength=4,

@@ -1,0 +1,185 @@
+"""Test error against samples: learners compared on the same data, over seeds."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from isthmus._core.errors import InputError, NumericalError
+from isthmus._core.seeds import Seed, as_seed
+from isthmus._core.status import Status
+from isthmus.engine.tasks import map_tasks
+from isthmus.learning.learners import Learner, NetworkLearner
+from isthmus.learning.targets import Target
+from isthmus.model.problem import versions
+from isthmus.results.learning import LearningCurves
+from isthmus.results.provenance import Cost, Provenance
+
+
+def learning_curves(
+    target: Target,
+    learners: Sequence[Learner],
+    samples: Sequence[int],
+    *,
+    seeds: int = 5,
+    test_samples: int = 4000,
+    oracle: bool = False,
+    workers: int = 1,
+    seed: Seed | int = 0,
+) -> LearningCurves:
+    """Learn a target from N samples with every learner, and measure the normalized test error.
+
+    ``NMSE = mean (f - y)^2 / Var(y)`` on fresh test samples. Within a seed all learners see the same training samples
+    (nested in N) and the same test samples; training and test samples come from different streams. Networks train their
+    whole grid of hyper-parameters as one batched computation.
+
+    To see the error against the number of parameters, pass one learner at several widths and one N.
+
+    Args:
+        target: the function and its inputs.
+        learners: what learns.
+        samples: N, at least one.
+        seeds: repetitions, each with its own samples, starts and batch orders.
+        test_samples: fresh samples of the test error.
+        oracle: choose hyper-parameters on the test samples; recorded.
+        workers: processes.
+        seed: root of all draws.
+
+    Returns:
+        Errors with 95 % Student intervals over seeds, slopes, gains and sample ratios.
+
+    Raises:
+        InputError: no learner, no N, or too few samples for validation.
+    """
+    started, seed = time.perf_counter(), as_seed(seed)
+    counts = sorted(set(samples))
+    if not learners or not counts or seeds < 1:
+        raise InputError(
+            f"Learning curves need learners, numbers of samples and seeds, found {len(learners)}, {counts}, {seeds}."
+        )
+    tasks = [
+        (target, learner, count, max(counts), test_samples, oracle, seed.child("seed", index))
+        for learner in learners
+        for index in range(seeds)
+        for count in counts
+    ]
+    measured = map_tasks(_measure, tasks, workers=workers)
+    error = np.array([one.error for one in measured]).reshape(len(learners), seeds, len(counts))
+    return curves_record(
+        np.array(counts),
+        error,
+        kernels=np.array([not isinstance(learner, NetworkLearner) for learner in learners]),
+        metric="nmse",
+        parameters=np.array([one.parameters for one in measured]).reshape(error.shape)[:, 0, -1],
+        learners=_unique([learner.name for learner in learners], learners),
+        words=[learner.words for learner in learners],
+        target=f"{type(target).__name__}({getattr(target, 'name', '')})".replace("()", ""),
+        test_samples=test_samples,
+        oracle=oracle,
+        status=Status.ESTIMATED,
+        method="same samples for all learners; "
+        + ("oracle choice on test samples" if oracle else "no test sample in any choice"),
+        cost=Cost(seconds=time.perf_counter() - started),
+        provenance=Provenance(versions=versions(), dtype="float32 networks, float64 kernels", device="cpu", seed=str(seed)),
+    )
+
+
+@dataclass(frozen=True)
+class _Measured:
+    error: float
+    parameters: int
+
+
+def _measure(target: Target, learner: Learner, count: int, most: int, tests: int, oracle: bool, seed: Seed) -> _Measured:
+    x, y = (tensor[:count].numpy() for tensor in target.sample(most, seed.child("train")))
+    z, truth = (tensor.numpy() for tensor in target.sample(tests, seed.child("test")))
+    try:
+        fitted = learner.fit(x, y, seed=seed.child("learner"), oracle=(z, truth) if oracle else None)
+    except NumericalError:
+        return _Measured(float("inf"), 0)
+    gap = np.square(fitted.predict(z) - truth).sum(1).mean()
+    return _Measured(float(gap / truth.var(0).sum()), fitted.parameters)
+
+
+def curves_record(samples: np.ndarray, error: np.ndarray, *, kernels: np.ndarray, metric: str, **rest: Any) -> LearningCurves:
+    """Means, intervals, slopes, gains and sample ratios of measured errors ``(learner, seed, x)``."""
+    ratios = metric == "nmse"
+    values = np.log(np.maximum(error, 1e-300)) if ratios else error
+    mean, low, high = _student(values)
+    mean, low, high = (np.exp(v) if ratios else v for v in (mean, low, high))
+    slopes = _slopes(samples, error)
+    slope, slope_low, slope_high = _student(slopes)
+    best = error[kernels].min(axis=0) if kernels.any() else np.full(error.shape[1:], np.nan)
+    gain, gain_low, gain_high = _student(best[None] - error)
+    ratio, bound = _sample_ratios(samples, mean, kernels)
+    return LearningCurves(
+        samples=samples,
+        test_error=error,
+        mean=mean,
+        interval=np.stack([low, high], axis=-1),
+        slope=slope,
+        slope_interval=np.stack([slope_low, slope_high], axis=-1),
+        gain=gain,
+        gain_interval=np.stack([gain_low, gain_high], axis=-1),
+        sample_ratio=ratio,
+        ratio_is_bound=bound,
+        kernels=kernels,
+        metric=metric,
+        seeds=error.shape[1],
+        headline=(float(gain[0, -1]), float(gain_low[0, -1]), float(gain_high[0, -1])),
+        error=f"95 % Student interval over {error.shape[1]} seeds" if error.shape[1] > 1 else "one seed: no interval",
+        **rest,
+    )
+
+
+def _student(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and 95 % interval over axis 1 (seeds); NaN bounds with one seed."""
+    count = values.shape[1]
+    with np.errstate(invalid="ignore"):
+        mean = values.mean(axis=1)
+        if count < 2:
+            return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
+        half = stats.t.ppf(0.975, count - 1) * values.std(axis=1, ddof=1) / np.sqrt(count)
+    return mean, mean - half, mean + half
+
+
+def _slopes(samples: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Log-log slope of each learner and seed, ``(learner, seed)``; NaN with one N or where an error is zero or infinite."""
+    learners, seeds, points = error.shape
+    usable = np.isfinite(error).all(axis=2) & (error > 0).all(axis=2)
+    slopes = np.full((learners, seeds), np.nan)
+    if points > 1 and usable.any():
+        slopes[usable] = np.polyfit(np.log(samples), np.log(error[usable]).T, 1)[0]
+    return slopes
+
+
+def _sample_ratios(samples: np.ndarray, mean: np.ndarray, kernels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """N of the best kernel over N of each learner at the error that the kernel reaches with the most samples."""
+    ratio, bound = np.full(len(mean), np.nan), np.zeros(len(mean), dtype=bool)
+    if not kernels.any():
+        return ratio, bound
+    goal = mean[kernels, -1].min()
+    for index, row in enumerate(mean):
+        below = np.flatnonzero(row <= goal)
+        if below.size == 0:
+            continue
+        first = int(below[0])
+        bound[index] = first == 0 and len(samples) > 1
+        needed = float(samples[0]) if first == 0 else _crossing(samples, row, first, goal)
+        ratio[index] = samples[-1] / needed
+    return ratio, bound
+
+
+def _crossing(samples: np.ndarray, row: np.ndarray, first: int, goal: float) -> float:
+    """N at which the curve falls to the goal, by interpolation between two points in log-log."""
+    x, y = np.log(samples[first - 1 : first + 1]), np.log(np.maximum(row[first - 1 : first + 1], 1e-300))
+    return float(np.exp(x[0] + (x[1] - x[0]) * (np.log(goal) - y[0]) / (y[1] - y[0])))
+
+
+def _unique(names: list[str], learners: Sequence[Learner]) -> list[str]:
+    """Names with the width where two learners would share one."""
+    widths = [getattr(learner, "width", None) for learner in learners]
+    return [f"{n}, width {w}" if names.count(n) > 1 and w else n for n, w in zip(names, widths, strict=True)]
