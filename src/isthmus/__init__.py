@@ -49,14 +49,18 @@ if TYPE_CHECKING:
     from isthmus.model.network import Network
     from isthmus.model.problem import Problem
     from isthmus.model.taylor import taylor_model
+    from isthmus.model.units import exchangeable_units
     from isthmus.report.atlas import render
     from isthmus.results.catalog import load_record
     from isthmus.studies.survey import survey
+    from isthmus.symmetry.alignment import align, random_equivalent
+    from isthmus.symmetry.matching_methods import ActivationMatching, Sinkhorn, WeightMatching
     from isthmus.training.loop import train
     from isthmus.training.recorder import Recorder
     from isthmus.training.trajectory import Trajectory, open_trajectory, replay
 
 _NAMES = {
+    "ActivationMatching": "isthmus.symmetry.matching_methods",
     "Auto": "isthmus.kernel.methods",
     "CongestionGame": "isthmus.games.congestion",
     "Growth": "isthmus.embedding.growth",
@@ -72,9 +76,12 @@ _NAMES = {
     "Recorder": "isthmus.training.recorder",
     "RoadNetwork": "isthmus.games.traffic.network",
     "Seed": "isthmus._core.seeds",
+    "Sinkhorn": "isthmus.symmetry.matching_methods",
     "Structured": "isthmus.kernel.methods",
     "Task": "isthmus.model.data",
     "Trajectory": "isthmus.training.trajectory",
+    "WeightMatching": "isthmus.symmetry.matching_methods",
+    "align": "isthmus.symmetry.alignment",
     "builtin_task": "isthmus.model.data",
     "census": "isthmus.embedding.census",
     "certify": "isthmus.curvature.certify",
@@ -83,6 +90,7 @@ _NAMES = {
     "empirical_ntk": "isthmus.kernel.ntk",
     "error_barrier": "isthmus.curvature.barrier",
     "escape": "isthmus.embedding.escape",
+    "exchangeable_units": "isthmus.model.units",
     "ggn_operator": "isthmus.curvature.operators",
     "grow": "isthmus.embedding.grow",
     "hessian_eigenvalues": "isthmus.curvature.eigenvalues",
@@ -99,6 +107,7 @@ _NAMES = {
     "polish": "isthmus.curvature.polish",
     "predict_inertia": "isthmus.embedding.prediction",
     "predict_training": "isthmus.dynamics.predict",
+    "random_equivalent": "isthmus.symmetry.alignment",
     "rank_optimizers": "isthmus.dynamics.tuning",
     "read_tntp": "isthmus.games.traffic.tntp",
     "regime_check": "isthmus.dynamics.regime",
@@ -121,6 +130,7 @@ _NAMES = {
 }
 
 __all__ = [
+    "ActivationMatching",
     "Auto",
     "CongestionGame",
     "Growth",
@@ -136,9 +146,12 @@ __all__ = [
     "Recorder",
     "RoadNetwork",
     "Seed",
+    "Sinkhorn",
     "Structured",
     "Task",
     "Trajectory",
+    "WeightMatching",
+    "align",
     "builtin_task",
     "census",
     "certify",
@@ -147,6 +160,7 @@ __all__ = [
     "empirical_ntk",
     "error_barrier",
     "escape",
+    "exchangeable_units",
     "ggn_operator",
     "grow",
     "hessian_eigenvalues",
@@ -163,6 +177,7 @@ __all__ = [
     "polish",
     "predict_inertia",
     "predict_training",
+    "random_equivalent",
     "rank_optimizers",
     "read_tntp",
     "regime_check",

@@ -94,3 +94,17 @@ def test_help_names_every_verb(run: Run) -> None:
     assert code == 0
     for verb in ("survey", "render", "ntk", "hessian", "barrier", "claims"):
         assert verb in out
+
+
+def test_align_moves_the_units_of_one_checkpoint_to_another(folder: Path, run: Run) -> None:
+    task = load_task("net.py:problem")
+    for seed in range(2):
+        isthmus.train(task.problem, task.optimizer, epochs=2, batch=20, seed=seed, store=folder / f"run{seed}")
+    ends = [sorted((folder / f"run{seed}").glob("*.safetensors"))[-1] for seed in range(2)]
+    code, out, _ = run("align", "net.py:problem", *ends, "--out", "a.safetensors", "--weights", "aligned.safetensors")
+    assert code == 0
+    assert "8 x dense neuron" in out and "free: sign" in out and "train_loss   barrier over the chord" in out
+    assert isthmus.load_record(folder / "a.safetensors").names == ["0"]
+    assert (folder / "aligned.safetensors").is_file()
+    code, out, _ = run("align", "net.py:problem", *ends, "--method", "sinkhorn", "--plan")
+    assert code == 0 and "Sinkhorn matching" in out and "distance" not in out

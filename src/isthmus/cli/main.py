@@ -24,6 +24,7 @@ _COMMANDS = {
     "grow": ("isthmus.cli.grow:grow", "Add units without changing the function; predict the inertia."),
     "shrink": ("isthmus.cli.shrink:shrink", "Join units that do the same thing."),
     "barrier": ("isthmus.cli.barrier:barrier", "The error barrier between two checkpoints."),
+    "align": ("isthmus.cli.align:align", "Bring the units of one network into the order of another's."),
     "taylor": ("isthmus.cli.taylor:taylor", "What each order of the Taylor expansion contributes to a run."),
     "count": ("isthmus.cli.count:count", "How many subspaces of minima and of saddles a wide layer has; exact."),
     "predict": ("isthmus.cli.predict:predict", "The loss curve of full-batch training, predicted from the tangent kernel."),

@@ -11,7 +11,7 @@ import torch
 
 from isthmus.model.axes import fix, fixed, product, split, unify
 from isthmus.model.axis_views import VIEW_RULES, meet, plain
-from isthmus.model.tracing import Call, Label, Rule, Value, pin
+from isthmus.model.tracing import Call, Label, Read, Rule, Value, pin
 
 _LINEAR = {"add", "sub", "rsub", "mul", "div", "neg", "clone", "_to_copy", "detach", "alias", "lift_fresh", "copy", "positive"}
 _ADDITIVE = {"add", "sub", "rsub", "copy"}
@@ -76,7 +76,8 @@ def matrix_product(call: Call) -> None:
     """``mm, bmm, mv, dot, addmm, baddbmm, addmv``: contract the inner axes, keep the outer ones."""
     names = {"mm": "self mat2", "bmm": "self mat2", "addmm": "mat1 mat2", "baddbmm": "batch1 batch2"}
     names |= {"mv": "self vec", "addmv": "mat vec", "dot": "self tensor", "vdot": "self other"}
-    one, other = map(call.value, names[call.name].split())
+    arguments = names[call.name].split()
+    one, other = map(call.value, arguments)
     batch: list[Label] = []
     if len(one.labels) == 3:
         batch = [meet([one.labels[0], other.labels[0]], one.labels[0].axis.size)]
@@ -84,6 +85,10 @@ def matrix_product(call: Call) -> None:
             call.note("batch", batch[0])
     inner = other.labels[-min(2, len(other.labels))]
     _product(call, one, other, one.labels[-1], inner)
+    if {one.kind, other.kind} == {"data", "weight"}:
+        data = 0 if one.kind == "data" else 1
+        dim = len(one.labels) - 1 if data == 0 else len(other.labels) - min(2, len(other.labels))
+        call.trace.reads.append(Read(call.index, arguments[data], dim, inner.axis))
     labels = [*batch, *one.labels[len(batch) : -1], *(other.labels[-1:] if len(other.labels) > 1 else ())]
     if call.name.startswith(("addm", "baddb")):
         labels = _with_bias(call, labels, call.value("self"))
@@ -120,6 +125,7 @@ def convolution(call: Call) -> None:
         call.trace.assign(first if depthwise else makes, "state" if depthwise else "incoming")
         if not depthwise:
             call.trace.assign(reads, "outgoing")
+            call.trace.reads.append(Read(call.index, "input", 1, channels.axis))
     if groups > 1 and not depthwise:
         call.note("grouped", Label(blocks[0]))
     call.note("convolution", out)

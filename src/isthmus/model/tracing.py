@@ -68,6 +68,15 @@ class Event:
     module: str
 
 
+class Read(NamedTuple):
+    """A product of data with weights: which operation, which argument holds the data, and the axis it contracts."""
+
+    call: int
+    argument: str
+    dim: int
+    axis: Axis
+
+
 @dataclass
 class Trace:
     """The axes of a network's parameters and buffers after one run, and what happened along them.
@@ -78,6 +87,7 @@ class Trace:
         events: in order of execution.
         uses: number of products each parameter took part in.
         fixed_by: operations without a rule that met exchangeable axes and fixed them, ``(module, operation)``.
+        reads: products in which weights read units.
     """
 
     parameters: dict[str, Value] = field(default_factory=dict)
@@ -85,6 +95,7 @@ class Trace:
     events: list[Event] = field(default_factory=list)
     uses: dict[str, int] = field(default_factory=dict)
     fixed_by: list[tuple[str, str]] = field(default_factory=list)
+    reads: list[Read] = field(default_factory=list)
 
     def note(self, what: str, label: Label, operation: str, module: str) -> None:
         """Remember that something happened along an axis that may be exchanged."""
@@ -104,11 +115,14 @@ class Context:
         self.trace = Trace()
         self._names, self._mutated, self._constants = names, mutated, constants
         self._values: dict[int, Value] = {}
+        self._written: dict[int, Kind] = {}
 
     def get(self, tensor: Tensor) -> Value:
         """The value of a tensor; parameters and constants get theirs when they are first seen."""
         if id(tensor) in self._values:
-            return self._values[id(tensor)]
+            value = self._values[id(tensor)]
+            written = self._written.get(_storage(tensor), value.kind)
+            return value if written == value.kind else Value(value.labels, join([written, value.kind]))
         name = self._names.get(id(tensor))
         if name is None:
             axes = self._constants.get(id(tensor)) or constant_axes(tensor)
@@ -125,6 +139,11 @@ class Context:
         if sizes != output.shape:
             raise ValueError(f"axes of sizes {sizes} were derived for a result of shape {output.shape}")
         self._values[id(output.tensor)] = Value(tuple(labels), kind)
+
+    def write(self, tensor: Tensor, kind: Kind) -> None:
+        """Remember what kind of value was written into a tensor's memory, whatever view it was written through."""
+        place = _storage(tensor)
+        self._written[place] = join([kind, self._written.get(place, "constant")])
 
     def is_lasting_constant(self, tensor: Tensor) -> bool:
         """Whether a tensor is a constant that nothing ever writes into."""
@@ -192,6 +211,7 @@ class _Recorder(TorchDispatchMode):
         result = func(*args, **call.kwargs)
         call.outputs = [Output(tensor, tuple(tensor.shape)) for tensor in _tensors([result])]
         if call.tensors:
+            call.index = len(self.calls)
             self.known |= set(map(id, (*call.tensors, *_tensors([result]))))
             self.calls.append(call)
         return result
@@ -209,6 +229,7 @@ class Call:
         self.arguments |= dict(zip(self.arguments, args, strict=False)) | kwargs
         self.tensors = list(_tensors(self.arguments.values()))
         self.outputs: list[Output] = []
+        self.index = -1
         self.context: Context
 
     def __getitem__(self, name: str) -> Any:
@@ -263,6 +284,8 @@ class Call:
             )
         try:
             rule_for(self.func, self.name)(self)
+            if self.mutates:
+                context.write(self.tensors[0], self.kind)
         except (ValueError, IndexError, KeyError, TypeError, AttributeError) as fault:
             shapes = [tuple(tensor.shape) for tensor in self.tensors]
             raise UnsupportedLayer(
@@ -294,6 +317,44 @@ def _live(calls: list[Call], outputs: Tensor) -> list[Call]:
 
 def _storage(tensor: Tensor) -> int:
     return tensor.untyped_storage()._cdata
+
+
+def listen(network: Network, inputs: Tensor, wanted: dict[int, set[str]]) -> dict[tuple[int, str], Tensor]:
+    """Run a network as `trace` does and keep chosen arguments of its operations.
+
+    Args:
+        network: the network that was traced, or one of the same architecture.
+        inputs: ``(n, ...)``.
+        wanted: number of an operation (`Read.call`) to the names of arguments.
+
+    Returns:
+        ``(operation, argument)`` to what it held then.
+    """
+    network = network.eval()
+    listener = _Listener(wanted)
+    with exact_kernels(network), torch.no_grad(), listener:
+        network.forward(network.parameters, inputs)
+    return listener.heard
+
+
+class _Listener(TorchDispatchMode):
+    def __init__(self, wanted: dict[int, set[str]]) -> None:
+        super().__init__()
+        self.wanted, self.count = wanted, 0
+        self.heard: dict[tuple[int, str], Tensor] = {}
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        kwargs = kwargs or {}
+        if next(_tensors([*args, *kwargs.values()]), None) is not None:
+            if self.count in self.wanted:
+                call = Call("", func, args, kwargs)
+                self.heard |= {(self.count, name): call[name].clone() for name in self.wanted[self.count]}
+            self.count += 1
+        return func(*args, **kwargs)
 
 
 def _tensors(values: Any) -> Iterator[Tensor]:

@@ -16,7 +16,7 @@ from isthmus.model.axes import Axis, fix, free_roots, occurrences
 from isthmus.model.axis_rules import rule_for
 from isthmus.model.network import Network
 from isthmus.model.problem import Problem
-from isthmus.model.tracing import Event, Role, Trace, trace
+from isthmus.model.tracing import Event, Role, Trace, listen, trace
 
 Kind = Literal["dense neuron", "conv channel", "gated unit", "attention head", "head dimension", "residual channel", "tied unit"]
 _OBSTACLES = {
@@ -98,10 +98,25 @@ class UnitStructure:
     Attributes:
         groups: in order of execution.
         fixed_by: ``(module, operation)`` of operations that isthmus has no rule for, and that fixed axes they touch.
+        reads: for each group, where its units lie in the data that products with weights read (`values`).
     """
 
     groups: tuple[UnitGroup, ...]
     fixed_by: tuple[tuple[str, str], ...]
+    reads: tuple[tuple[Slot, ...], ...]
+
+    def values(self, network: Network, inputs: Tensor) -> dict[str, Tensor]:
+        """The data that the network's products with weights read, by the names that the slots in `reads` use.
+
+        Args:
+            network: the network of this structure, or another one of its architecture.
+            inputs: ``(n, ...)``.
+        """
+        wanted: dict[int, set[str]] = {}
+        for slot in (slot for slots in self.reads for slot in slots):
+            call, _, argument = slot.tensor.partition(" ")
+            wanted.setdefault(int(call), set()).add(argument)
+        return {f"{call} {argument}": value for (call, argument), value in listen(network, inputs, wanted).items()}
 
 
 def exchangeable_units(source: nn.Module | Network | Problem, inputs: Tensor | None = None) -> list[UnitGroup]:
@@ -134,8 +149,14 @@ def unit_structure(source: nn.Module | Network | Problem, inputs: Tensor | None 
     found = trace(network, few, rule_for)
     _fix_squares(found)
     taken: set[str] = set()
-    groups = tuple(_group(found, root, slots, taken) for root, slots in _places(found).items())
-    return UnitStructure(groups, tuple(dict.fromkeys(found.fixed_by)))
+    places = _places(found)
+    groups = tuple(_group(found, root, slots, taken) for root, slots in places.items())
+    reads: dict[Axis, list[Slot]] = {root: [] for root in places}
+    for read in found.reads:
+        for root, offset, outer, inner in occurrences(read.axis):
+            if root in reads:
+                reads[root].append(Slot(f"{read.call} {read.argument}", read.dim, offset, outer, inner))
+    return UnitStructure(groups, tuple(dict.fromkeys(found.fixed_by)), tuple(map(tuple, reads.values())))
 
 
 def _deduced_inputs(network: Network) -> Tensor:
@@ -299,3 +320,11 @@ def _orders(tensors: dict[str, Tensor], slots: Iterable[Slot], permutation: Tens
         order = torch.arange(tensor.shape[slot.axis])
         order[entries.reshape(-1)] = entries[permutation.cpu()].reshape(-1)
         yield slot, order.to(tensor.device)
+
+
+def unit_rows(tensor: Tensor, slot: Slot, size: int) -> Tensor:
+    """What belongs to each unit at a slot of a tensor, ``(size, features)``: its block, times all the other axes."""
+    rows = tensor.movedim(slot.axis, 0)
+    if (slot.offset, slot.outer, slot.inner) == (0, 1, 1) and len(rows) == size:
+        return rows.reshape(size, -1)
+    return rows[slot.entries(size).reshape(-1).to(tensor.device)].reshape(size, -1)

@@ -3,7 +3,18 @@
 import os
 
 from isthmus._core.errors import InputError
-from isthmus.results import claims, critical, curvature, dynamics, embedding, games, kernel, learning, training
+from isthmus.results import (
+    claims,
+    critical,
+    curvature,
+    dynamics,
+    embedding,
+    games,
+    kernel,
+    learning,
+    symmetry_alignment,
+    training,
+)
 from isthmus.results.record import Record, read_schema
 
 KINDS: dict[str, type[Record]] = {
@@ -40,6 +51,7 @@ KINDS: dict[str, type[Record]] = {
         learning.LearningCurves,
         learning.OrderShares,
         learning.RemainderOrders,
+        symmetry_alignment.NetworkAlignment,
         training.TrainingHistory,
     )
 }
