@@ -69,6 +69,14 @@ def batch_coupled():
     return isthmus.Problem(net, inputs, labels, nn.CrossEntropyLoss())
 
 
+def relu_network():
+    inputs, labels = data()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(5, 8), nn.ReLU(), nn.Linear(8, 3))
+    return isthmus.Problem(net, inputs, labels, nn.CrossEntropyLoss(), test=(inputs[:9], labels[:9]))
+
+
 def another_network():
     inputs, labels = data()
     return isthmus.Problem(nn.Linear(5, 3), inputs, labels, nn.CrossEntropyLoss())

@@ -31,6 +31,7 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "foreign folder": ("survey net.py:problem --out .", ["not empty", "--out"]),
     "render": ("render .", ["no run.json", "isthmus survey"]),
     "claim": ("claims check net.py:problem --claim nobody.knows", ["no claim 'nobody.knows'", "fort2020."]),
+    "no path network": ("game net.py:problem", ["Tanh", "path network"]),
     "usage": ("ntk net.py:problem --samples many", ["many", "isthmus --help"]),
     "verb": ("frobnicate", ["frobnicate", "survey"]),
 }

@@ -31,6 +31,20 @@ def test_ntk_plan_computes_nothing(folder: Path, run: Run) -> None:
     assert "effective rank" not in out
 
 
+def test_game_asks_three_questions(folder: Path, run: Run) -> None:
+    code, out, _ = run("game", "net.py:relu_network", "--exact", "--out", "c.safetensors")
+    assert code == 0
+    assert "loss - least loss within path norms" in out
+    bound, exact = (isthmus.PathGame(load_task("net.py:relu_network").problem).certificate(prices=p) for p in ("bound", "exact"))
+    assert isthmus.load_record(folder / "c.safetensors").gap == pytest.approx(exact.gap)
+    assert exact.gap <= bound.gap
+    for words, part in (("flows", "path_kernel_trace"), ("removals --on heldout", "helped")):
+        code, out, _ = run("game", "net.py:relu_network", "--ask", *words.split())
+        assert code == 0
+        assert part in out
+    assert "branch and bound" in run("game", "net.py:relu_network", "--plan")[1]
+
+
 def test_hessian_json(folder: Path, run: Run) -> None:
     code, out, _ = run("hessian", "net.py:problem", "-k", "3", "--json")
     answer = json.loads(out)

@@ -26,6 +26,7 @@ _COMMANDS = {
     "barrier": ("isthmus.cli.barrier:barrier", "The error barrier between two checkpoints."),
     "align": ("isthmus.cli.align:align", "Bring the units of one network into the order of another's."),
     "taylor": ("isthmus.cli.taylor:taylor", "What each order of the Taylor expansion contributes to a run."),
+    "game": ("isthmus.cli.game:game", "The network as a routing game: gap to equilibrium, path flows, removals."),
     "count": ("isthmus.cli.count:count", "How many subspaces of minima and of saddles a wide layer has; exact."),
     "predict": ("isthmus.cli.predict:predict", "The loss curve of full-batch training, predicted from the tangent kernel."),
     "stability": ("isthmus.cli.stability:stability", "The largest stable step size, and whether a prediction can be trusted."),

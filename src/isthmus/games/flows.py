@@ -22,12 +22,10 @@ from isthmus.results.provenance import Cost
 def path_flows(game: PlayedNetwork, *, top: int = 40, seed: int = 0) -> PathFlows:
     """See `PathGame.flows`."""
     started = time.perf_counter()
-    incoming, outgoing = unit_sums(game.chain, game.values)
+    sides = _sides(game)
     flow, _ = unit_sums(game.chain, game.flow)
     total, used = path_counts(game.chain)
     paths, values, share = _single_paths(game.chain, total, top, Seed(seed).child("paths"))
-    sides = torch.cat(incoming), torch.cat(outgoing)
-    largest = float(sides[0].abs().max()) if len(sides[0]) else 0.0
     units = torch.cat(flow)
     return PathFlows(
         edge_flow=_flat(game.flow),
@@ -47,7 +45,7 @@ def path_flows(game: PlayedNetwork, *, top: int = 40, seed: int = 0) -> PathFlow
         used_fraction=used / total,
         open_fraction=_open_fraction(game),
         share_for_90=share,
-        kirchhoff_residual=float((sides[0] - sides[1]).abs().max()) / largest if largest > 0 else 0.0,
+        kirchhoff_residual=kirchhoff_residual(game),
         dead_units=int((units == 0).sum()),
         status=Status.EXACT,
         method=f"dynamic programming over {len(game.chain.affines)} maps, gates {game.gates}",
@@ -55,6 +53,18 @@ def path_flows(game: PlayedNetwork, *, top: int = 40, seed: int = 0) -> PathFlow
         cost=Cost(seconds=time.perf_counter() - started),
         provenance=provenance(game.problem),
     )
+
+
+def kirchhoff_residual(game: PlayedNetwork) -> float:
+    """Largest ``|sum_in w dL/dw - sum_out w dL/dw|`` over hidden units, over the largest side."""
+    incoming, outgoing = _sides(game)
+    largest = float(incoming.abs().max()) if len(incoming) else 0.0
+    return float((incoming - outgoing).abs().max()) / largest if largest > 0 else 0.0
+
+
+def _sides(game: PlayedNetwork) -> tuple[Tensor, Tensor]:
+    incoming, outgoing = unit_sums(game.chain, game.values)
+    return torch.cat(incoming), torch.cat(outgoing)
 
 
 def unit_sums(chain: Chain, sums: PathSums) -> tuple[list[Tensor], list[Tensor]]:

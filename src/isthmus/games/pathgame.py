@@ -15,7 +15,7 @@ from isthmus.games.braess import Level, braess_scan
 from isthmus.games.certificate import PriceKind, certificate, exact_cost
 from isthmus.games.congestion import CongestionGame
 from isthmus.games.equilibrium import price_of_anarchy, social_optimum, wardrop_equilibrium
-from isthmus.games.flows import path_flows
+from isthmus.games.flows import kirchhoff_residual, path_flows
 from isthmus.games.played import PlayedNetwork
 from isthmus.games.solvers import Solver
 from isthmus.games.strategies import strategy_game
@@ -39,6 +39,11 @@ class PathGame(PlayedNetwork):
         HypothesisError: average costs for a loss that is not squared, a loss not known to be convex, gates where
             ``"linear"`` was asked for, or negative weights in an unsigned game.
     """
+
+    @property
+    def kirchhoff_residual(self) -> float:
+        """How exactly ``sum_in w dL/dw = sum_out w dL/dw`` holds at hidden units, relative to the largest side."""
+        return kirchhoff_residual(self)
 
     def certificate(self, *, budgets: np.ndarray | None = None, prices: PriceKind = "bound", limit: float = 2e12) -> Certificate:
         """Loss, gap and what it certifies: ``L - L*_R <= gap = sum_j [used_j + R_j price_j]``.

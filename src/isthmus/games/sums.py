@@ -13,7 +13,7 @@ from isthmus.games.chain import Chain
 from isthmus.model.derivatives import output_vjp
 from isthmus.model.network import Network
 
-_HOP_ENTRIES = 2**26
+_HOP_ENTRIES = 2**24
 _BATCHES = 10
 
 
@@ -108,7 +108,7 @@ def hop_matrices(chain: Chain) -> list[tuple[np.ndarray, np.ndarray]]:
     """Every hop as a dense matrix ``(out, in)`` and a bias ``(out,)``.
 
     Raises:
-        BudgetError: a convolution unrolled would have more than 2^26 entries.
+        BudgetError: a convolution unrolled would have more than 2^24 entries.
     """
     shapes = [math.prod(shape) for shape in chain.level_shapes()]
     with torch.no_grad():

@@ -3,8 +3,9 @@
 from isthmus.claims import Claim
 from isthmus.papers.fort2020 import PAPER as FORT2020
 from isthmus.papers.paper import Paper
+from isthmus.papers.vesseron2020 import PAPER as VESSERON2020
 
-PAPERS: tuple[Paper, ...] = (FORT2020,)
+PAPERS: tuple[Paper, ...] = (FORT2020, VESSERON2020)
 
 __all__ = ["PAPERS", "Paper", "all_claims"]
 
