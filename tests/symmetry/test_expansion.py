@@ -166,7 +166,7 @@ def test_nullity_with_biases_and_several_outputs(outputs: int) -> None:
         assert zero_loss_nullity(point, manifold.layers[0], piece) == point.size - int((values > 1e-9 * values[0]).sum())
 
 
-@pytest.mark.parametrize("name", ["2a", "2b", "3"])
+@pytest.mark.parametrize("name", LANDMARKS)
 def test_copies_of_a_critical_point_are_critical_and_parked_units_are_not(name: str) -> None:
     problem = landmark(name)
     loss, r = loss_value(problem), int(name[0])

@@ -1,21 +1,19 @@
 """A hidden layer as rows: one incoming and one outgoing vector per unit."""
 
-import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from isthmus._core.errors import HypothesisError, ShapeError
 from isthmus.model.network import Network
-from isthmus.model.units import Slot, UnitGroup, exchangeable_units
+from isthmus.model.resizing import Recipe, resized, unit_groups
+from isthmus.model.units import Slot, UnitGroup
 from isthmus.symmetry.activations import ActivationClass, activation_class
 
 _KINDS = ("dense neuron", "conv channel")
 State = dict[str, Tensor]
-#: what layers call the length of each axis of their weight, for their printed form
-_SIZES = (("out_features", "out_channels", "num_features"), ("in_features", "in_channels"))
 
 
 @dataclass(frozen=True)
@@ -25,10 +23,12 @@ class HiddenLayer:
     Attributes:
         group: the tensors that feed and read the units.
         activation: class of the function between them.
+        example: a few inputs of the network.
     """
 
     group: UnitGroup
     activation: ActivationClass
+    example: Tensor = field(repr=False, compare=False)
 
     @property
     def size(self) -> int:
@@ -88,13 +88,16 @@ def hidden_layers(network: Network, inputs: Tensor) -> list[HiddenLayer]:
         HypothesisError: no layer has such units.
     """
     inputs = inputs.to(network.dtype) if inputs.is_floating_point() else inputs
-    groups = [g for g in exchangeable_units(network, inputs) if g.kind in _KINDS and g.obstacle is None]
+    groups = [g for g in unit_groups(network, inputs) if g.kind in _KINDS and g.obstacle is None]
     if not groups:
         raise HypothesisError(
             f"{type(network.module).__name__} has no hidden layer of exchangeable neurons or channels, so every statement about "
-            "copies of its minima is empty here. A network with at least one hidden layer of two units is needed."
+            "copies of its minima is empty here. A network with at least one hidden layer is needed."
         )
-    return [HiddenLayer(group, activation_class(network, group, inputs)) for group in groups]
+    if any(group.size == 1 for group in groups):
+        order = list(state_of(network))
+        groups.sort(key=lambda group: order.index(group.incoming[0].tensor))
+    return [HiddenLayer(group, activation_class(network, group, inputs), inputs[:2]) for group in groups]
 
 
 def state_of(network: Network) -> State:
@@ -126,32 +129,9 @@ def select_units(network: Network, layer: HiddenLayer, units: Sequence[int]) -> 
     """
     if not units or min(units) < 0 or max(units) >= layer.size:
         raise ShapeError(f"Units of {layer.group.name} are numbered 0..{layer.size - 1}; found {list(units)[:8]}.")
-    changed = state_of(network)
-    for slot in layer.group.slots:
-        tensor = changed[slot.tensor].movedim(slot.axis, 0)
-        block = slot.outer * layer.size * slot.inner
-        parts = tensor[slot.offset : slot.offset + block].reshape(slot.outer, layer.size, -1)[:, list(units)]
-        gathered = parts.reshape(-1, *tensor.shape[1:])
-        joined = torch.cat([tensor[: slot.offset], gathered, tensor[slot.offset + block :]])
-        changed[slot.tensor] = joined.movedim(0, slot.axis)
-    return _with_tensors(network, changed)
-
-
-def _with_tensors(network: Network, tensors: Mapping[str, Tensor]) -> Network:
-    module = copy.deepcopy(network.module)
-    for name, value in tensors.items():
-        path, _, leaf = name.rpartition(".")
-        owner = module.get_submodule(path)
-        old = getattr(owner, leaf)
-        setattr(owner, leaf, nn.Parameter(value.clone(), old.requires_grad) if isinstance(old, nn.Parameter) else value)
-        for axis, names in enumerate(_SIZES):
-            if leaf == "weight" and axis < value.ndim and old.shape[axis] != value.shape[axis]:
-                for size in names:
-                    if getattr(owner, size, None) == old.shape[axis]:
-                        setattr(owner, size, value.shape[axis])
-    made = Network(module)
-    made._modes = network._modes
-    return made
+    gather = torch.eye(layer.size, dtype=network.dtype, device=network.device)[list(units)]
+    recipe = Recipe(own=gather, outgoing=gather, offset=gather.new_zeros(len(units)))
+    return resized(network, layer.group, recipe, inputs=layer.example.to(network.dtype))
 
 
 def _rows(state: Mapping[str, Tensor], slot: Slot, size: int) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor
 from isthmus.model.derivatives import loss_value
 from isthmus.model.network import Network
 from isthmus.model.problem import Problem
+from isthmus.model.resizing import output_difference
 from isthmus.symmetry.layers import HiddenLayer, hidden_layers
 from isthmus.symmetry.merging import Cluster, Dropped, clusters, merged
 from isthmus.symmetry.refitting import quick, refitted
@@ -124,8 +125,8 @@ def reduce(problem: Problem, *, tolerances: Sequence[float] = TOLERANCES, steps:
         The refit is part of the method: merging alone leaves a loss many orders above a converged network's.
     """
     problem = problem.eval().to(torch.float64)
-    loss, outputs = loss_value(problem), problem.network(problem.inputs)
-    limit = max(loss * (1 + _ROOM), _FLOOR * float(outputs.square().mean()))
+    loss = loss_value(problem)
+    limit = max(loss * (1 + _ROOM), _FLOOR * float(problem.network(problem.inputs).square().mean()))
     whole = tuple(layer.size for layer in hidden_layers(problem.network, problem.inputs))
     best, tried, seen = None, [], set()
     for tolerance in tolerances:
@@ -135,11 +136,11 @@ def reduce(problem: Problem, *, tolerances: Sequence[float] = TOLERANCES, steps:
             continue
         seen.add(small.roles)
         after = problem._with(network=small.network)
-        accepted = _same(after, outputs, limit)
+        accepted = _same(problem, after, limit)
         if widths != whole and (quick(after) or not accepted):
             fitted = refitted(after, steps=steps)
-            if not accepted or _same(fitted, outputs, limit):
-                after, accepted = fitted, _same(fitted, outputs, limit)
+            if not accepted or _same(problem, fitted, limit):
+                after, accepted = fitted, _same(problem, fitted, limit)
         value = loss_value(after)
         tried.append(Attempt(tolerance, widths, small.change, value, accepted))
         if accepted and (best is None or sum(widths) < sum(best[1].widths)):
@@ -150,7 +151,7 @@ def reduce(problem: Problem, *, tolerances: Sequence[float] = TOLERANCES, steps:
         roles=small.roles,
         widths=tuple(layer.size for layer in small.layers),
         change=small.change,
-        total_change=_relative(after.network(problem.inputs), outputs),
+        total_change=output_difference(problem.network, after.network, problem.inputs),
         loss=loss,
         refit_loss=loss_value(after),
         tolerance=attempt.tolerance,
@@ -173,7 +174,7 @@ def shrunk(network: Network, inputs: Tensor, *, tolerance: float = 1e-9) -> Shru
         The smaller network with every unit's role.
     """
     layers = hidden_layers(network, inputs)
-    small, before = network, network(inputs)
+    small = network
     books = [_Book.of(layer.size) for layer in layers]
     changed = True
     while changed:
@@ -185,7 +186,7 @@ def shrunk(network: Network, inputs: Tensor, *, tolerance: float = 1e-9) -> Shru
                 continue
             small, layers[index], changed = merged(small, layer, found), layer.resized(kept), True
             books[index].note(found)
-    return Shrunk(small, tuple(layers), tuple(book.roles() for book in books), _relative(small(inputs), before))
+    return Shrunk(small, tuple(layers), tuple(book.roles() for book in books), output_difference(network, small, inputs))
 
 
 @dataclass
@@ -232,10 +233,6 @@ def _unchanged(problem: Problem, loss: float) -> tuple[Shrunk, Attempt, Problem]
     return Shrunk(problem.network, layers, roles, 0.0), Attempt(0.0, widths, 0.0, loss, accepted=True), problem
 
 
-def _same(problem: Problem, outputs: Tensor, limit: float) -> bool:
+def _same(given: Problem, found: Problem, limit: float) -> bool:
     """The certificate: no higher loss, and the same outputs."""
-    return loss_value(problem) <= limit and _relative(problem.network(problem.inputs), outputs) <= _SAME_OUTPUTS
-
-
-def _relative(after: Tensor, before: Tensor) -> float:
-    return float((after - before).abs().max() / before.abs().max().clamp_min(1e-300))
+    return loss_value(found) <= limit and output_difference(given.network, found.network, given.inputs) <= _SAME_OUTPUTS
