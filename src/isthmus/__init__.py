@@ -54,7 +54,12 @@ if TYPE_CHECKING:
     from isthmus.results.catalog import load_record
     from isthmus.studies.survey import survey
     from isthmus.symmetry.alignment import align, random_equivalent
+    from isthmus.symmetry.expansion import expansion_manifold
     from isthmus.symmetry.matching_methods import ActivationMatching, Sinkhorn, WeightMatching
+    from isthmus.symmetry.paths import zero_loss_path
+    from isthmus.symmetry.profile import path_profile
+    from isthmus.symmetry.reduction import reduce
+    from isthmus.symmetry.taxonomy import unit_taxonomy
     from isthmus.training.loop import train
     from isthmus.training.recorder import Recorder
     from isthmus.training.trajectory import Trajectory, open_trajectory, replay
@@ -91,6 +96,7 @@ _NAMES = {
     "error_barrier": "isthmus.curvature.barrier",
     "escape": "isthmus.embedding.escape",
     "exchangeable_units": "isthmus.model.units",
+    "expansion_manifold": "isthmus.symmetry.expansion",
     "ggn_operator": "isthmus.curvature.operators",
     "grow": "isthmus.embedding.grow",
     "hessian_eigenvalues": "isthmus.curvature.eigenvalues",
@@ -103,6 +109,7 @@ _NAMES = {
     "loss_along_line": "isthmus.curvature.lines",
     "minima_subspaces": "isthmus.combinatorics.subspaces",
     "open_trajectory": "isthmus.training.trajectory",
+    "path_profile": "isthmus.symmetry.profile",
     "plant": "isthmus.embedding.plant",
     "polish": "isthmus.curvature.polish",
     "predict_inertia": "isthmus.embedding.prediction",
@@ -110,6 +117,7 @@ _NAMES = {
     "random_equivalent": "isthmus.symmetry.alignment",
     "rank_optimizers": "isthmus.dynamics.tuning",
     "read_tntp": "isthmus.games.traffic.tntp",
+    "reduce": "isthmus.symmetry.reduction",
     "regime_check": "isthmus.dynamics.regime",
     "render": "isthmus.report.atlas",
     "replay": "isthmus.training.trajectory",
@@ -125,8 +133,10 @@ _NAMES = {
     "train": "isthmus.training.loop",
     "tune": "isthmus.dynamics.tuning",
     "unit_curvature": "isthmus.embedding.unit_curvature",
+    "unit_taxonomy": "isthmus.symmetry.taxonomy",
     "user_equilibrium": "isthmus.games.traffic.assignment",
     "wardrop_equilibrium": "isthmus.games.equilibrium",
+    "zero_loss_path": "isthmus.symmetry.paths",
 }
 
 __all__ = [
@@ -161,6 +171,7 @@ __all__ = [
     "error_barrier",
     "escape",
     "exchangeable_units",
+    "expansion_manifold",
     "ggn_operator",
     "grow",
     "hessian_eigenvalues",
@@ -173,6 +184,7 @@ __all__ = [
     "loss_along_line",
     "minima_subspaces",
     "open_trajectory",
+    "path_profile",
     "plant",
     "polish",
     "predict_inertia",
@@ -180,6 +192,7 @@ __all__ = [
     "random_equivalent",
     "rank_optimizers",
     "read_tntp",
+    "reduce",
     "regime_check",
     "render",
     "replay",
@@ -195,8 +208,10 @@ __all__ = [
     "train",
     "tune",
     "unit_curvature",
+    "unit_taxonomy",
     "user_equilibrium",
     "wardrop_equilibrium",
+    "zero_loss_path",
 ]
 
 

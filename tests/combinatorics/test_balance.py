@@ -11,6 +11,7 @@ import pytest
 
 from isthmus._core.errors import BudgetError, InputError
 from isthmus.combinatorics.asymptotics import (
+    log10_critical_below,
     log10_critical_subspaces,
     log10_minima_subspaces,
     log_mild,
@@ -86,15 +87,22 @@ def test_mild_and_vast_limits() -> None:
 @pytest.mark.parametrize("r", [1, 2, 5, 20, 100, 300])
 @pytest.mark.parametrize("h", [1, 2, 5, 20, 100, 300])
 def test_the_saddle_point_is_within_its_stated_error(r: int, h: int) -> None:
-    for minima, exact in ((False, critical_subspaces), (True, minima_subspaces)):
-        error = abs(saddle_point(r, r + h, minima=minima) - math.log(exact(r, r + h)))
-        assert error <= 1 / (12 * h) + 1 / (12 * r)
+    m, bound = r + h, 1 / (12 * h) + 1 / (12 * r)
+    assert abs(saddle_point(r, m, groups=0.0) - math.log(critical_subspaces(r, m))) <= bound
+    assert abs(saddle_point(r, m, groups=1.0) - math.log(minima_subspaces(r, m))) <= bound
+    odd = saddle_point(r, m, groups=0.5) + m * math.log(2)
+    assert abs(odd - math.log(minima_subspaces(r, m, symmetry="odd"))) <= bound
 
 
 def test_logarithms_join_where_exact_counting_ends() -> None:
     for function, exact in ((log10_critical_subspaces, critical_subspaces), (log10_minima_subspaces, minima_subspaces)):
         for r, m in ((4, 400), (4, 401), (401, 401), (300, 401)):
-            assert function(r, m) == pytest.approx(math.log10(exact(r, m)), abs=0.04)
+            for symmetry in ("none", "odd"):
+                expected = math.log10(exact(r, m, symmetry=symmetry))
+                assert function(r, m, symmetry=symmetry) == pytest.approx(expected, abs=0.04)
+    below = sum(critical_subspaces(s, 30) for s in range(1, 12))
+    assert log10_critical_below(12, 30) == pytest.approx(math.log10(below), abs=1e-9)
+    assert log10_critical_below(1, 30) == -math.inf
     assert log10_minima_subspaces(5000, 10_000) > 35_000
 
 

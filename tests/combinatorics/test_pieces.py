@@ -57,7 +57,7 @@ def test_reference_graphs(r: int, m: int, nodes: int, edges: int, diameter: int)
     assert distance.max() == diameter
 
 
-@pytest.mark.parametrize(("r", "m"), [(2, 4), (3, 4), (2, 5), (4, 5), (3, 5)])
+@pytest.mark.parametrize(("r", "m"), [(2, 4), (3, 4), (2, 5)])
 def test_all_graphs_are_connected(r: int, m: int) -> None:
     found, pairs = connectivity_graph(r, m)
     i, k = np.array(pairs).T

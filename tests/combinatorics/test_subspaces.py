@@ -51,7 +51,7 @@ def test_odd_enumeration_agrees(r: int, m: int) -> None:
 
 
 @given(st.integers(1, 40), st.integers(1, 60))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_recurrences_and_closed_forms(r: int, m: int) -> None:
     g, t = critical_subspaces, minima_subspaces
     assert g(r, m + 1) == r * (g(r, m) + g(r - 1, m))

@@ -9,6 +9,7 @@ from torch import Tensor
 from isthmus._core.errors import ShapeError
 
 Residuals = Callable[[Tensor], tuple[Tensor, Tensor]]
+Normal = Callable[[Tensor], tuple[Tensor, Tensor, Tensor]]
 _SHRINK, _GROW = 1 / 3, 4.0
 _FIRST, _SMALLEST, _LARGEST = 1e-3, 1e-15, 1e12
 
@@ -51,37 +52,55 @@ def levenberg_marquardt(
     Raises:
         ShapeError: the starts are not a matrix.
     """
+
+    def normal(points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        r, jac = residuals(points)
+        return r.square().sum(1), (jac.mT @ r[..., None])[..., 0], jac.mT @ jac
+
+    return normal_levenberg_marquardt(normal, starts, steps=steps, tolerance=tolerance, bound=bound)
+
+
+def normal_levenberg_marquardt(
+    normal: Normal, starts: Tensor, *, steps: int = 100, tolerance: float = 1e-12, bound: float = float("inf")
+) -> LeastSquares:
+    """The same from the normal equations alone, for residuals whose Jacobian need not be kept.
+
+    Args:
+        normal: ``(b, p) -> |r|^2 (b,), J^T r (b, p), J^T J (b, p, p)``.
+        starts: ``(b, p)``.
+        steps: evaluations allowed.
+        tolerance: a start is done when ``|J^T r|`` is below it.
+        bound: a start whose point leaves the ball of this radius stays where it was inside.
+
+    Raises:
+        ShapeError: the starts are not a matrix.
+    """
     if starts.ndim != 2:
         raise ShapeError(f"Starts of shape (b, p) are needed, found {tuple(starts.shape)}.")
     points, active = starts.clone(), torch.arange(len(starts), device=starts.device)
-    r, jac = residuals(points)
-    cost, slope = r.square().sum(1), (jac.mT @ r[..., None])[..., 0].norm(dim=1)
-    here, damping = (points.clone(), r, jac), torch.full_like(cost, _FIRST)
-    scale = torch.zeros_like(points)
+    cost, down, gram = normal(points)
+    cost, slope = cost.clone(), down.norm(dim=1)
+    x, damping, scale = points.clone(), torch.full_like(cost, _FIRST), torch.zeros_like(points)
     taken = 1
     while taken < steps:
-        x, r, jac = here
-        gram, down = jac.mT @ jac, (jac.mT @ r[..., None])[..., 0]
-        diagonal = gram.diagonal(dim1=1, dim2=2)
-        scale = torch.maximum(scale, diagonal)
+        scale = torch.maximum(scale, gram.diagonal(dim1=1, dim2=2))
         keep = (slope[active] > tolerance) & (damping < _LARGEST) & torch.isfinite(cost[active])
         if not bool(keep.any()):
             break
         if not bool(keep.all()):
             active, damping, scale = active[keep], damping[keep], scale[keep]
-            x, r, jac, gram, down = x[keep], r[keep], jac[keep], gram[keep], down[keep]
+            x, down, gram = x[keep], down[keep], gram[keep]
         ridge = damping[:, None] * scale.clamp_min(1e-12 * scale.amax(1, keepdim=True).clamp_min(1e-300))
         step, _ = torch.linalg.solve_ex(gram + torch.diag_embed(ridge), down)
         trial = x - step
-        new_r, new_jac = residuals(trial)
+        new_cost, new_down, new_gram = normal(trial)
         taken += 1
-        new_cost = new_r.square().sum(1)
-        better = (new_cost < cost[active]) & (trial.norm(dim=1) < bound) & torch.isfinite(new_jac).all(2).all(1)
+        better = (new_cost < cost[active]) & (trial.norm(dim=1) < bound) & torch.isfinite(new_gram).all(2).all(1)
         damping = torch.where(better, (damping * _SHRINK).clamp_min(_SMALLEST), damping * _GROW)
-        here = _chosen(better, trial, x), _chosen(better, new_r, r), _chosen(better, new_jac, jac)
-        points[active] = here[0]
+        x, down, gram = _chosen(better, trial, x), _chosen(better, new_down, down), _chosen(better, new_gram, gram)
+        points[active] = x
         cost[active] = torch.where(better, new_cost, cost[active])
-        slope[active] = (here[2].mT @ here[1][..., None])[..., 0].norm(dim=1)
+        slope[active] = down.norm(dim=1)
     return LeastSquares(points, cost, slope, slope <= tolerance, taken)
 
 

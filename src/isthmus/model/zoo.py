@@ -21,6 +21,14 @@ class Erf(nn.Module):
         return torch.erf(x)
 
 
+class SigmoidSoftplus(nn.Module):
+    """``sigmoid(4 x) + log(1 + e^x)``: smooth, without parity, the activation of the teacher-student experiments."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Entry by entry; softplus by its formula, since torch's own is linear above 20."""
+        return torch.sigmoid(4 * x) + torch.logaddexp(x, torch.zeros_like(x))
+
+
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"relu": nn.ReLU, "tanh": nn.Tanh, "gelu": nn.GELU, "erf": Erf}
 Scaling = Literal["ntk", "mean_field"]
 

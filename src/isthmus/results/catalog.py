@@ -12,6 +12,7 @@ from isthmus.results import (
     games,
     kernel,
     learning,
+    symmetry,
     symmetry_alignment,
     training,
 )
@@ -52,6 +53,8 @@ KINDS: dict[str, type[Record]] = {
         learning.OrderShares,
         learning.RemainderOrders,
         symmetry_alignment.NetworkAlignment,
+        symmetry.PathProfile,
+        symmetry.UnitTaxonomy,
         training.TrainingHistory,
     )
 }
