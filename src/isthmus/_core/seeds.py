@@ -1,9 +1,12 @@
 """Named random seeds: one root, any number of independent children, no global generator."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 
 import numpy as np
+
+from isthmus._core.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,18 @@ class Seed:
     def child(self, *names: str | int) -> "Seed":
         """The independent seed at ``path / names``; a slash inside a name is escaped, so that it is no path."""
         return Seed(self.root, self.path + tuple(str(name).replace("\\", "\\\\").replace("/", "\\/") for name in names))
+
+    @classmethod
+    def parse(cls, text: str) -> "Seed":
+        """The seed that prints as `text`, e.g. one that a checkpoint names.
+
+        Raises:
+            InputError: the text does not begin with a whole number.
+        """
+        root, *path = re.split(r"(?<!\\)/", text)
+        if not re.fullmatch(r"-?\d+", root):
+            raise InputError(f"A seed reads like 0/train/order, found {text!r}.")
+        return cls(int(root), tuple(path))
 
     @property
     def integer(self) -> int:
