@@ -1,7 +1,7 @@
 """Records of kernel evolution: children, after-kernels, and when the run's fate was decided."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
@@ -128,10 +128,14 @@ class EvolutionSummary(Record):
         twin_size: relative sizes of the perturbation, ``(size,)``.
         divergence_rate: e-folds per epoch of each twin's distance before it saturates, ``(size,)``.
         measures: names of the q measures that are correlated.
-        transitions: one per signal: name, verdict, epoch, interval, before, after, replicates.
+        change: change point and its 95 % interval in epochs, one row a signal, ``(signal, 3)``; NaN unless transient.
+        levels: mean level before and after, ``(signal, 2)``.
+        signals: names of the signals that were searched for a change.
+        verdicts: ``transient``, ``no transient`` or ``unresolved`` for each.
         cone_radius: radians; smallest angle around one late kernel that holds all kernels of the second half of training.
         silent_alignment: times (epochs) at which the alignment reaches 90 % of its last value and the loss has fallen by
-            10 %, the distance S from the first of them to the end, and whether alignment came first and S stayed below 0.1.
+            10 %, and the distance S from the first of them to the end.
+        silent: whether alignment came first and S stayed below 0.1.
     """
 
     schema: ClassVar[str] = "evolution/summary"
@@ -141,6 +145,8 @@ class EvolutionSummary(Record):
         "twin_distance": ("size", "t"),
         "twin_size": ("size",),
         "divergence_rate": ("size",),
+        "change": ("signal", "epoch_low_high"),
+        "levels": ("signal", "before_after"),
     }
 
     correlation: np.ndarray
@@ -148,7 +154,11 @@ class EvolutionSummary(Record):
     twin_distance: np.ndarray
     twin_size: np.ndarray
     divergence_rate: np.ndarray
+    change: np.ndarray
+    levels: np.ndarray
     measures: list[str]
-    transitions: list[dict[str, Any]]
+    signals: list[str]
+    verdicts: list[str]
     cone_radius: float
-    silent_alignment: tuple[float, float, float, bool]
+    silent_alignment: tuple[float, float, float]
+    silent: bool

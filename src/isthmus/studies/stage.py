@@ -36,6 +36,11 @@ class Scale:
         density_steps: Lanczos steps of each.
         twins: further runs from the same start with another batch order.
         controls: further runs from another start.
+        spawn_times: checkpoints from which children are spawned.
+        children: of each.
+        after_points: checkpoints whose kernel is solved as a learner.
+        after_samples: training examples behind it.
+        linear_points: checkpoints at which the network is linearized and trained on.
     """
 
     name: ScaleName
@@ -49,11 +54,16 @@ class Scale:
     density_steps: int
     twins: int
     controls: int
+    spawn_times: int
+    children: int
+    after_points: int
+    after_samples: int
+    linear_points: int
 
 
 SCALES: dict[str, Scale] = {
-    "smoke": Scale("smoke", 2, 20, 6, 4, 500, 2, 2, 20, 2, 1),
-    "desk": Scale("desk", 4, 64, 24, 16, 4000, 5, 6, 80, 3, 2),
+    "smoke": Scale("smoke", 2, 20, 6, 4, 500, 2, 2, 20, 2, 1, 4, 2, 3, 100, 1),
+    "desk": Scale("desk", 4, 64, 24, 16, 4000, 5, 6, 80, 3, 2, 8, 3, 10, 1500, 3),
 }
 
 
