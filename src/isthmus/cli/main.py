@@ -16,6 +16,7 @@ app = cyclopts.App(
 )
 _COMMANDS = {
     "survey": ("isthmus.cli.survey:survey", "Train or replay a network, measure its landscape, draw atlas.html."),
+    "evolve": ("isthmus.cli.evolve:evolve", "Kernel evolution: when the basin was decided, and what the kernel learned."),
     "render": ("isthmus.cli.render:render", "Draw atlas.html again from saved records."),
     "ntk": ("isthmus.cli.ntk:ntk", "The empirical tangent kernel."),
     "hessian": ("isthmus.cli.hessian:hessian", "Hessian eigenvalues or spectral density."),

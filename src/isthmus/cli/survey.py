@@ -61,26 +61,47 @@ def survey(
     as_json
         Print the headline numbers as JSON.
     """
-    chosen = _task(target, task, seed, epochs)
-    folder = out or Path("runs") / (task or (Path(target.partition(":")[0]).stem if target else "mnist1d"))
+    chosen, name = choose_task(target, task, seed, epochs)
+    folder = out or Path("runs") / name
     stages = (*STAGES, claims_stage()) if claims else STAGES
-    command = shlex.join(["isthmus", *(word for word in sys.argv[1:] if word != "--debug")])
     with progress_display(enabled=not (quiet or as_json)) as progress:
         run_survey(
-            chosen, out=folder, seed=seed, checkpoints=checkpoints, scale=scale, stages=stages, progress=progress, command=command
+            chosen,
+            out=folder,
+            seed=seed,
+            checkpoints=checkpoints,
+            scale=scale,
+            stages=stages,
+            progress=progress,
+            command=command_line(),
         )
-        atlas = render(folder)
-    console = Console()
+    finish(folder, Console(), quiet=quiet, as_json=as_json)
+
+
+def choose_task(target: str | None, name: str | None, seed: int, epochs: int | None) -> tuple[Task, str]:
+    """The task of a file or a built-in one, and the name of its run folder.
+
+    Raises:
+        InputError: both were given, or the file cannot be used.
+    """
+    if target is not None and name is not None:
+        raise InputError(f"Both a file ({target}) and --task {name} were given; pass one of them.")
+    chosen = load_task(target) if target is not None else builtin_task(name or "mnist1d", seed)
+    task = Task(chosen.problem, chosen.optimizer, epochs or chosen.epochs, chosen.batch, chosen.description)
+    return task, name or (Path(target.partition(":")[0]).stem if target else "mnist1d")
+
+
+def command_line() -> str:
+    """The command that was given, for the atlas."""
+    return shlex.join(["isthmus", *(word for word in sys.argv[1:] if word != "--debug")])
+
+
+def finish(folder: Path, console: Console, *, quiet: bool, as_json: bool) -> None:
+    """Draw the atlas and print its headline numbers and its path."""
+    atlas = render(folder)
     if as_json:
         sys.stdout.write(json.dumps({"atlas": str(atlas.resolve()), "headlines": headlines(folder)}, indent=2) + "\n")
         return
     if not quiet:
         print_headlines(folder, console)
     console.print(f"\natlas: {atlas.resolve()}", soft_wrap=True, highlight=False)
-
-
-def _task(target: str | None, name: str | None, seed: int, epochs: int | None) -> Task:
-    if target is not None and name is not None:
-        raise InputError(f"Both a file ({target}) and --task {name} were given; pass one of them.")
-    chosen = load_task(target) if target is not None else builtin_task(name or "mnist1d", seed)
-    return Task(chosen.problem, chosen.optimizer, epochs or chosen.epochs, chosen.batch, chosen.description)

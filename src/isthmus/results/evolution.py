@@ -55,7 +55,7 @@ class Spawning(Record):
 
 @dataclass(frozen=True, kw_only=True)
 class AfterKernel(Record):
-    """How good a learner the tangent kernel of each time is, solved and trained, against the network.
+    """How good a learner the tangent kernel of each time is, against the network.
 
     Errors are 0-1 errors on the test set, squared errors are mean over samples of the sum over outputs; targets are
     one-hot minus 1/classes (regression: the targets themselves).
@@ -66,33 +66,22 @@ class AfterKernel(Record):
         solved_error: ridge regression with the sum-over-outputs kernel, ridge by KARE, centered (starts at zero), ``(t,)``.
         solved_squared: its squared test error.
         offset_squared: squared test error of ridge regression of the residual, started at the network's own outputs; for
-            squared losses only, NaN otherwise.
+            regression only, NaN otherwise.
         ridge: chosen, in units of ``trace K / n^2``.
         at_edge: whether the choice lay at an end of the grid.
         network_error: of the network at that time.
-        linear_step: of the anchors of the linearized children, ``(u,)``.
-        linear_epoch: the same in epochs.
-        linear_error: test error of the linearized child, trained for the remaining budget at its own rate; NaN if diverged.
-        linear_train_error: its training error, which tells convergence from quality.
-        centered_error: test error of the centered linearized child.
-        linear_rate: its learning rate, set from the largest eigenvalue of its kernel.
-        same_rate_error: test error of the linearized child at the network's rate; NaN if diverged.
-        child_error: test error of the network's own child at its rate, without the parent's momentum.
         final_error: test error of the network at the end of training.
-        samples: training examples behind the solved kernel.
+        samples: training examples behind the kernel.
         test_samples: test examples.
-        factor: initial over best solved error up to that time, at the time where it is largest: ``(factor, epoch)``.
-        match: ``(share of training, low, high)``: first time at which the solved error is at most the network's final
-            one, and the interval of times allowed by two binomial standard errors; NaN when it never is.
+        factor: largest factor by which a later kernel's error beats the first one's, and its epoch.
+        match: ``(share of training, low, high)``: first time at which the kernel's error is at most the network's final
+            one, and the same for the final error two binomial standard errors higher and lower; NaN when it never is.
     """
 
     schema: ClassVar[str] = "evolution/after_kernel"
-    dims: ClassVar[dict[str, tuple[str, ...]]] = {
-        **dict.fromkeys(("step", "epoch", "solved_error", "solved_squared", "offset_squared", "ridge", "at_edge"), ("t",)),
-        "network_error": ("t",),
-        **dict.fromkeys(("linear_step", "linear_epoch", "linear_error", "linear_train_error", "centered_error"), ("u",)),
-        **dict.fromkeys(("linear_rate", "same_rate_error", "child_error"), ("u",)),
-    }
+    dims: ClassVar[dict[str, tuple[str, ...]]] = dict.fromkeys(
+        ("step", "epoch", "solved_error", "solved_squared", "offset_squared", "ridge", "at_edge", "network_error"), ("t",)
+    )
 
     step: np.ndarray
     epoch: np.ndarray
@@ -102,19 +91,45 @@ class AfterKernel(Record):
     ridge: np.ndarray
     at_edge: np.ndarray
     network_error: np.ndarray
-    linear_step: np.ndarray
-    linear_epoch: np.ndarray
-    linear_error: np.ndarray
-    linear_train_error: np.ndarray
-    centered_error: np.ndarray
-    linear_rate: np.ndarray
-    same_rate_error: np.ndarray
-    child_error: np.ndarray
     final_error: float
     samples: int
     test_samples: int
     factor: tuple[float, float]
     match: tuple[float, float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearizedChildren(Record):
+    """Children of the linearized network, trained for the steps that remain, against the network's own child.
+
+    Attributes:
+        step: of the checkpoint at which the network is linearized, ``(t,)``.
+        epoch: the same in epochs.
+        linear_rate: ``1 / (2 L)``, L the largest curvature of the linear model's loss.
+        linear_error: test error of ``f + J (w - w_t)`` trained at that rate; NaN where it diverged.
+        linear_train_error: its training error, which tells how far it converged.
+        centered_error: test error of ``J (w - w_t)``, trained alike.
+        rate: rates at which network and linearization are compared, ``(t, rate)``.
+        advantage: test error of the linearized child minus that of the network's child at the same rate, ``(t, rate)``;
+            positive: the nonlinearity helps; NaN where the linearized child diverged.
+        child_error: test error of the network's own child, ``(t, rate)``.
+    """
+
+    schema: ClassVar[str] = "evolution/linearized"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        **dict.fromkeys(("step", "epoch", "linear_rate", "linear_error", "linear_train_error", "centered_error"), ("t",)),
+        **dict.fromkeys(("rate", "advantage", "child_error"), ("t", "rate")),
+    }
+
+    step: np.ndarray
+    epoch: np.ndarray
+    linear_rate: np.ndarray
+    linear_error: np.ndarray
+    linear_train_error: np.ndarray
+    centered_error: np.ndarray
+    rate: np.ndarray
+    advantage: np.ndarray
+    child_error: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -119,8 +119,7 @@ def _start(parent: Checkpoint, vary: Vary, child: int, epsilon: float, seed: See
     if vary != "epsilon" or epsilon == 0:
         return parent
     drawn = {k: gaussian(v.shape, seed.child(k), v.dtype, v.device) for k, v in parent.parameters.items()}
-    length = torch.sqrt(sum(u.double().square().sum() for u in drawn.values()))
-    size = torch.sqrt(sum(v.double().square().sum() for v in parent.parameters.values()))
+    length, size = (torch.cat([v.double().reshape(-1) for v in named.values()]).norm() for named in (drawn, parent.parameters))
     scale = float(epsilon * size / length)
     return replace(parent, parameters={k: v + scale * drawn[k] for k, v in parent.parameters.items()})
 

@@ -40,7 +40,7 @@ class Scale:
         children: of each.
         after_points: checkpoints whose kernel is solved as a learner.
         after_samples: training examples behind it.
-        linear_points: checkpoints at which the network is linearized and trained on.
+        linear_points: checkpoints at which the network is linearized and trained on (isthmus evolve only).
     """
 
     name: ScaleName
@@ -63,7 +63,7 @@ class Scale:
 
 SCALES: dict[str, Scale] = {
     "smoke": Scale("smoke", 2, 20, 6, 4, 500, 2, 2, 20, 2, 1, 4, 2, 3, 100, 1),
-    "desk": Scale("desk", 4, 64, 24, 16, 4000, 5, 6, 80, 3, 2, 8, 3, 10, 1500, 3),
+    "desk": Scale("desk", 4, 64, 24, 16, 4000, 5, 6, 80, 3, 2, 7, 3, 8, 1200, 3),
 }
 
 

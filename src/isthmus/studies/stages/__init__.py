@@ -2,10 +2,14 @@
 
 from isthmus.studies.stage import Stage
 from isthmus.studies.stages.curvature import DENSITY, SHARPNESS
+from isthmus.studies.stages.evolution import AFTER_KERNEL, EVOLUTION, LINEARIZED, SPAWNING
 from isthmus.studies.stages.games import GAMES
 from isthmus.studies.stages.kernel import KERNEL
 from isthmus.studies.stages.learning import CURVES, ORDERS
 from isthmus.studies.stages.training import HISTORY
 from isthmus.studies.stages.twins import TWINS
 
-STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SHARPNESS, DENSITY, TWINS, ORDERS, CURVES, GAMES)
+STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SHARPNESS, DENSITY, TWINS, SPAWNING, AFTER_KERNEL, EVOLUTION, ORDERS, CURVES, GAMES)
+
+#: what `isthmus evolve` measures: the evolution of the kernel alone, with linearized children besides
+EVOLUTION_STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SPAWNING, AFTER_KERNEL, LINEARIZED, EVOLUTION)

@@ -47,6 +47,11 @@ def _state(problem: Problem) -> dict[str, Tensor]:
     return {**problem.network.buffers, **problem.network.parameters}
 
 
+def control_ends(context: Context) -> list[Problem]:
+    """Ends of the runs from other initializations, trained now or found from an earlier stage."""
+    return [_end_of_twin(context, problem, "control", index) for index, problem in enumerate(_controls(context))]
+
+
 def _controls(context: Context) -> list[Problem]:
     start = context.trajectory.problem
     try:
