@@ -266,7 +266,7 @@ def _transitions(children: Spawning, kernel: KernelTimeline, history: TrainingHi
     gap = np.maximum(alignment[:, -max(len(kernel.epoch) // 4, 1) :].mean(1, keepdims=True) - alignment, 0)
     signals = [("barrier between children", children.spawn_epoch, children.measure(name), floor)]
     if kernel.velocity.shape[1]:
-        signals.append(("kernel velocity", kernel.velocity_epoch, kernel.velocity.T, 0.0))
+        signals.append(("kernel velocity", kernel.velocity_epoch + kernel.velocity_interval / 2, kernel.velocity.T, 0.0))
     signals.append(("missing alignment", kernel.epoch, gap.T, _ERROR_FLOOR))
     return [find_transition(signal, t, v, floor=low, seed=seed) for signal, t, v, low in signals]
 
