@@ -3,6 +3,8 @@
 import torch
 from jaxtyping import install_import_hook
 
+from tests.shapes import checked
+
 #: rooms' inner modules whose tensors carry their shapes as annotations; checked here, never at a user's run time
 SHAPED = (
     "isthmus.kernel.alignment",
@@ -14,4 +16,4 @@ SHAPED = (
 )
 
 torch.set_num_threads(1)
-install_import_hook(SHAPED, "beartype.beartype")
+install_import_hook(SHAPED, f"{checked.__module__}.{checked.__name__}")
