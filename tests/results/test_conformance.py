@@ -37,7 +37,7 @@ def pack(path: Path, head: object, arrays: dict[str, np.ndarray]) -> None:
     path.write_bytes(safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in arrays.items()}, metadata=metadata))
 
 
-def refused(path: Path, kind: type[Record]) -> str:
+def check_refused(path: Path, kind: type[Record]) -> str:
     """Both ways of reading refuse with one error, and say which file."""
     messages = []
     for read in (kind.load, load_record):
@@ -86,7 +86,7 @@ def test_a_file_cut_anywhere_is_refused(kind: type[Record], tmp_path: Path) -> N
     for length in sorted({0, 1, 7, 8, 9, len(data) - 1, *range(0, len(data), max(1, len(data) // 16))}):
         cut = tmp_path / "cut.safetensors"
         cut.write_bytes(data[:length])
-        refused(cut, kind)
+        check_refused(cut, kind)
 
 
 @each_kind
@@ -127,7 +127,7 @@ def test_a_tampered_header_is_refused(kind: type[Record], name: str, tmp_path: P
     head, arrays = unpack(fixed(kind).save(tmp_path / "record.safetensors"))
     path = tmp_path / "tampered.safetensors"
     pack(path, TAMPERINGS[name](head, arrays), arrays)
-    refused(path, kind)
+    check_refused(path, kind)
 
 
 @each_kind
@@ -137,13 +137,13 @@ def test_arrays_with_other_dims_are_refused(kind: type[Record], tmp_path: Path) 
     for name, dims in kind.dims.items():
         others = {k: v for k, v in arrays.items() if k != name}
         pack(path, head, others)
-        refused(path, kind)
+        check_refused(path, kind)
         pack(path, head, others | {name: arrays[name][None]})
-        assert name in refused(path, kind)
+        assert name in check_refused(path, kind)
         shared = [axis for axis, dim in enumerate(dims) if sum(d.count(dim) for d in kind.dims.values()) > 1]
         for axis in shared:
             pack(path, head, others | {name: np.repeat(arrays[name], 2, axis=axis)})
-            assert "dimension" in refused(path, kind)
+            assert "dimension" in check_refused(path, kind)
 
 
 @each_kind
@@ -169,7 +169,7 @@ def test_a_pickle_is_refused_and_not_executed(write: Callable, tmp_path: Path) -
     path, sprung = tmp_path / "record.safetensors", tmp_path / "sprung"
     with open(path, "wb") as file:
         write(Trap(sprung), file)
-    refused(path, next(iter(KINDS.values())))
+    check_refused(path, next(iter(KINDS.values())))
     assert not sprung.exists()
     with open(path, "rb") as file:
         (pickle.load if write is pickle.dump else lambda f: torch.load(f, weights_only=False))(file)
@@ -178,15 +178,15 @@ def test_a_pickle_is_refused_and_not_executed(write: Callable, tmp_path: Path) -
 
 def test_foreign_files_are_refused(tmp_path: Path) -> None:
     kind, path = next(iter(KINDS.values())), tmp_path / "x.safetensors"
-    assert "does not exist" in refused(path, kind)
-    refused(tmp_path, kind)
+    assert "does not exist" in check_refused(path, kind)
+    check_refused(tmp_path, kind)
     for content in (b"", b"hello", b"\x00" * 64, (2**62).to_bytes(8, "little") + b"{}"):
         path.write_bytes(content)
-        refused(path, kind)
+        check_refused(path, kind)
     safetensors.torch.save_file({"weight": torch.zeros(3)}, path)
-    assert "not an isthmus record" in refused(path, kind)
+    assert "not an isthmus record" in check_refused(path, kind)
     safetensors.torch.save_file({"weight": torch.zeros(3)}, path, metadata={"isthmus": "{"})
-    assert "not an isthmus record" in refused(path, kind)
+    assert "not an isthmus record" in check_refused(path, kind)
 
 
 @each_kind
@@ -197,7 +197,7 @@ def test_a_dtype_that_numpy_does_not_know_is_refused(kind: type[Record], tmp_pat
     path = tmp_path / "tampered.safetensors"
     tensors = {k: torch.zeros(v.shape, dtype=torch.bfloat16) for k, v in arrays.items()}
     safetensors.torch.save_file(tensors, path, metadata={"isthmus": msgspec.json.encode(head).decode()})
-    refused(path, kind)
+    check_refused(path, kind)
 
 
 @given(st.integers(0, 3), st.floats(), st.floats())

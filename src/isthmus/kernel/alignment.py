@@ -1,6 +1,7 @@
 """Alignment of a kernel with the labels, and the shape of its spectrum."""
 
 import numpy as np
+from jaxtyping import Float64
 from torch import Tensor
 
 from isthmus._core.errors import InputError, ShapeError
@@ -56,7 +57,7 @@ def effective_rank(kernel: Ntk | np.ndarray) -> float:
     return float(np.exp(-np.sum(share * np.log(share))))
 
 
-def sample_kernel(kernel: Ntk | np.ndarray) -> np.ndarray:
+def sample_kernel(kernel: Ntk | np.ndarray) -> Float64[np.ndarray, "n n"]:
     """The symmetric kernel over samples, ``(n, n)`` in float64: summed over equal outputs.
 
     Raises:

@@ -9,6 +9,7 @@ twice. Several positions per sample: the per-sample gradients are formed and con
 from collections.abc import Callable, Sequence
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from isthmus.model.capture import LinearFactor
@@ -19,7 +20,7 @@ _TILE_ROWS = 320
 Contribution = Callable[[Tensor, slice, slice], None]
 
 
-def fill(kernel: Tensor, contributions: Sequence[Contribution], *, symmetric: bool) -> None:
+def fill(kernel: Float[Tensor, "n c m d"], contributions: Sequence[Contribution], *, symmetric: bool) -> None:
     """Store the sum of all contributions in ``kernel (n, c, m, d)``."""
     n, c, m, d = kernel.shape
     high, wide = max(1, _TILE_ROWS // c), max(1, _TILE_ROWS // d)
@@ -53,7 +54,7 @@ def linear_contribution(left: LinearFactor, right: LinearFactor) -> Contribution
     return add
 
 
-def gram_contribution(rows: Tensor, columns: Tensor) -> Contribution:
+def gram_contribution(rows: Float[Tensor, "n c p"], columns: Float[Tensor, "m d p"]) -> Contribution:
     """``J J'^T`` for Jacobian rows ``(n, c, p)`` and ``(m, d, p)``."""
 
     def add(tile: Tensor, i: slice, j: slice) -> None:
@@ -63,7 +64,7 @@ def gram_contribution(rows: Tensor, columns: Tensor) -> Contribution:
     return add
 
 
-def add_trace(kernel: Tensor, left: LinearFactor, right: LinearFactor) -> None:
+def add_trace(kernel: Float[Tensor, "n m"], left: LinearFactor, right: LinearFactor) -> None:
     """Add a layer's block to the trace kernel ``(n, m)``: classes are stacked, no ``(nc)^2`` array appears."""
     if left.inputs.shape[1] == 1:
         deltas = left.deltas.flatten(1) @ right.deltas.flatten(1).T
@@ -72,14 +73,14 @@ def add_trace(kernel: Tensor, left: LinearFactor, right: LinearFactor) -> None:
         kernel += gradient_rows(left).flatten(1) @ gradient_rows(right).flatten(1).T
 
 
-def input_gram(left: LinearFactor, right: LinearFactor) -> Tensor:
+def input_gram(left: LinearFactor, right: LinearFactor) -> Float[Tensor, "n m"]:
     """``a_n . a_m`` (weight) ``+ 1`` (bias), ``(n, m)``, for one position per sample."""
     a, b = left.inputs[:, 0], right.inputs[:, 0]
     gram = a @ b.T if left.weight else torch.zeros(len(a), len(b), dtype=a.dtype, device=a.device)
     return gram + 1 if left.bias else gram
 
 
-def gradient_rows(factor: LinearFactor) -> Tensor:
+def gradient_rows(factor: LinearFactor) -> Float[Tensor, "n c p"]:
     """Per-sample gradients of weight and bias, ``(n, c, out * in [+ out])``."""
     parts = []
     if factor.weight:

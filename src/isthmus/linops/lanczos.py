@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from isthmus._core.numerics import machine_epsilon
@@ -20,13 +21,13 @@ class Tridiagonal:
         exhausted: whether the Krylov space was complete before all steps were done.
     """
 
-    alphas: Tensor
-    betas: Tensor
-    basis: Tensor
+    alphas: Float64[Tensor, " s"]
+    betas: Float64[Tensor, " s"]
+    basis: Float[Tensor, "s p"]
     exhausted: bool
 
 
-def lanczos(operator: SymmetricOperator, start: Tensor, steps: int) -> Tridiagonal:
+def lanczos(operator: SymmetricOperator, start: Float[Tensor, " p"], steps: int) -> Tridiagonal:
     """Run at most `steps` Lanczos steps from `start`.
 
     Each new vector is orthogonalized twice against all earlier ones, so that ghost eigenvalues do not appear.
@@ -57,7 +58,7 @@ def lanczos(operator: SymmetricOperator, start: Tensor, steps: int) -> Tridiagon
     return _done(alphas, betas, basis, exhausted=False)
 
 
-def orthogonalize(vector: Tensor, rows: Tensor) -> Tensor:
+def orthogonalize(vector: Float[Tensor, " p"], rows: Float[Tensor, "s p"]) -> Float[Tensor, " p"]:
     """`vector` minus its projection on orthonormal `rows` ``(s, p)``, done twice."""
     for _ in range(2):
         vector = vector - rows.T @ (rows @ vector)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from jaxtyping import Float64
 
 from isthmus._core.errors import InputError
 from isthmus._core.seeds import Seed
@@ -22,8 +23,8 @@ class Quadrature:
         matvecs: products spent.
     """
 
-    nodes: np.ndarray
-    weights: np.ndarray
+    nodes: Float64[np.ndarray, "probe step"]
+    weights: Float64[np.ndarray, "probe step"]
     matvecs: int
 
 

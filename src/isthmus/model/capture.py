@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from isthmus._core.numerics import tolerance
@@ -34,8 +35,8 @@ class LinearFactor:
     """
 
     name: str
-    inputs: Tensor
-    deltas: Tensor
+    inputs: Float[Tensor, "n u i"]
+    deltas: Float[Tensor, "n c u o"]
     bias: bool
     weight: bool
 

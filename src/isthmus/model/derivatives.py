@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 
 import torch
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -44,7 +45,7 @@ def exact_kernels(network: Network) -> Iterator[None]:
         torch.backends.mkldnn.enabled = onednn
 
 
-def output_vjp(network: Network, inputs: Tensor, cotangents: Tensor, *, chunk: int | None = None) -> Tensor:
+def output_vjp(network: Network, inputs: Tensor, cotangents: Tensor, *, chunk: int | None = None) -> Float[Tensor, " p"]:
     """``J^T u``: the gradient of ``sum_{n,c} u[n,c] f_c(x_n)``.
 
     Args:
@@ -66,7 +67,9 @@ def output_vjp(network: Network, inputs: Tensor, cotangents: Tensor, *, chunk: i
     return total
 
 
-def output_jvp(network: Network, inputs: Tensor, tangent: Tensor, *, chunk: int | None = None) -> Tensor:
+def output_jvp(
+    network: Network, inputs: Shaped[Tensor, "n ..."], tangent: Float[Tensor, " p"], *, chunk: int | None = None
+) -> Float[Tensor, "n c"]:
     """``J v``: the directional derivative of the outputs along a parameter direction.
 
     By forward mode; where a layer has none (LSTM), by transposing the backward pass twice.
@@ -93,7 +96,7 @@ def output_jvp(network: Network, inputs: Tensor, tangent: Tensor, *, chunk: int 
     return torch.cat(parts)
 
 
-def jacobian(network: Network, inputs: Tensor, *, chunk: int | None = None) -> Tensor:
+def jacobian(network: Network, inputs: Shaped[Tensor, "n ..."], *, chunk: int | None = None) -> Float[Tensor, "n c p"]:
     """The Jacobian of the outputs with respect to the flat parameters, ``J[n, c, :] = df_c(x_n)/dw``.
 
     Samples are mapped by `torch.func.vmap`; a module that cannot be mapped is looped over, sample by sample.
@@ -127,7 +130,7 @@ def jacobian(network: Network, inputs: Tensor, *, chunk: int | None = None) -> T
     return torch.cat(parts)
 
 
-def loss_gradient(problem: Problem, *, chunk: int | None = None) -> Tensor:
+def loss_gradient(problem: Problem, *, chunk: int | None = None) -> Float[Tensor, " p"]:
     """The gradient ``(p,)`` of the loss that was given, over all training samples."""
     network = problem.network
     _require_deterministic(problem)
@@ -188,7 +191,7 @@ class HessianProduct:
         self._rows = list(_loss_chunks(problem, chunk))
         self._graphs = [self._graph(rows) for rows in self._rows] if self.keep_graph else []
 
-    def __call__(self, vectors: Tensor) -> Tensor:
+    def __call__(self, vectors: Float[Tensor, " p *k"]) -> Float[Tensor, " p *k"]:
         """``H V`` for ``V`` of shape ``(p,)`` or ``(p, k)``."""
         network = self.problem.network
         columns = vectors[:, None] if vectors.ndim == 1 else vectors
@@ -244,7 +247,7 @@ class GgnProduct:
         self._rows = list(_loss_chunks(problem, chunk))
         self._graphs = [_Linearization(problem.network, problem.inputs[rows]) for rows in self._rows] if self.keep_graph else []
 
-    def __call__(self, vectors: Tensor) -> Tensor:
+    def __call__(self, vectors: Float[Tensor, " p *k"]) -> Float[Tensor, " p *k"]:
         """``G V`` for ``V`` of shape ``(p,)`` or ``(p, k)``."""
         network = self.problem.network
         columns = vectors[:, None] if vectors.ndim == 1 else vectors
