@@ -1,6 +1,7 @@
 """The survey's stages, in the order in which they run."""
 
 from isthmus.studies.stage import Stage
+from isthmus.studies.stages.alignment import ALIGNMENT
 from isthmus.studies.stages.curvature import DENSITY, SHARPNESS
 from isthmus.studies.stages.games import GAMES
 from isthmus.studies.stages.kernel import KERNEL
@@ -8,4 +9,4 @@ from isthmus.studies.stages.learning import CURVES, ORDERS
 from isthmus.studies.stages.training import HISTORY
 from isthmus.studies.stages.twins import TWINS
 
-STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SHARPNESS, DENSITY, TWINS, ORDERS, CURVES, GAMES)
+STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SHARPNESS, DENSITY, TWINS, ALIGNMENT, ORDERS, CURVES, GAMES)
