@@ -13,7 +13,21 @@ from isthmus.model.axes import fix, fixed, product, split, unify
 from isthmus.model.axis_views import VIEW_RULES, meet, plain
 from isthmus.model.tracing import Call, Label, Read, Rule, Value, pin
 
-_LINEAR = {"add", "sub", "rsub", "mul", "div", "neg", "clone", "_to_copy", "detach", "alias", "lift_fresh", "copy", "fill", "zero",
+_LINEAR = {
+    "add",
+    "sub",
+    "rsub",
+    "mul",
+    "div",
+    "neg",
+    "clone",
+    "_to_copy",
+    "detach",
+    "alias",
+    "lift_fresh",
+    "copy",
+    "fill",
+    "zero",
     "positive",
 }
 _ADDITIVE = {"add", "sub", "rsub", "copy"}
