@@ -147,6 +147,18 @@ class Exotic(nn.Module):
         return self.three(torch.relu(self.two(torch.topk(self.one(x), 4).values)))
 
 
+class Pairs(nn.Module):
+    """All products of two units, flattened: no block of the reader's columns belongs to one unit."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(3, 4), nn.Linear(16, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.one(x)
+        return self.two((h[:, :, None] * h[:, None, :]).flatten(1))
+
+
 class Shape(nn.Module):
     """A branch on a shape and on a constant are no branches on data."""
 
@@ -170,6 +182,10 @@ def test_operations_without_rule_fix_what_they_touch() -> None:
     found = unit_structure(Exotic(), torch.randn(3, 3))
     assert [(g.name, g.size) for g in found.groups] == [("two", 5)]
     assert found.fixed_by == (("the module itself", "topk"),)
+
+
+def test_products_of_all_pairs_of_units_are_left_alone() -> None:
+    assert exchangeable_units(Pairs(), torch.randn(3, 3)) == []
 
 
 def test_wrong_permutations_are_refused() -> None:

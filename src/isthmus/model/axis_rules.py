@@ -13,7 +13,23 @@ from isthmus.model.axes import fix, fixed, product, split, unify
 from isthmus.model.axis_views import VIEW_RULES, meet, plain
 from isthmus.model.tracing import Call, Label, Read, Rule, Value, pin
 
-_LINEAR = {"add", "sub", "rsub", "mul", "div", "neg", "clone", "_to_copy", "detach", "alias", "lift_fresh", "copy", "positive"}
+_LINEAR = {
+    "add",
+    "sub",
+    "rsub",
+    "mul",
+    "div",
+    "neg",
+    "clone",
+    "_to_copy",
+    "detach",
+    "alias",
+    "lift_fresh",
+    "copy",
+    "fill",
+    "zero",
+    "positive",
+}
 _ADDITIVE = {"add", "sub", "rsub", "copy"}
 
 
@@ -255,7 +271,7 @@ _REDUCTIONS = (
     "any",
     "all",
 )
-_COPIES = ("detach", "alias", "lift_fresh", "_to_copy", "copy", "clone", "masked_fill", "_prelu_kernel")
+_COPIES = ("detach", "alias", "lift_fresh", "_to_copy", "copy", "clone", "fill", "zero", "masked_fill", "_prelu_kernel")
 
 RULES: dict[str, Rule] = VIEW_RULES | {
     **dict.fromkeys(("mm", "bmm", "mv", "dot", "vdot", "addmm", "baddbmm", "addmv"), matrix_product),

@@ -57,6 +57,7 @@ KINDS: dict[str, type[Record]] = {
         learning.LearningCurves,
         learning.OrderShares,
         learning.RemainderOrders,
+        symmetry_alignment.AlignedBarriers,
         symmetry_alignment.NetworkAlignment,
         symmetry.PathProfile,
         symmetry.UnitTaxonomy,

@@ -66,3 +66,45 @@ class NetworkAlignment(Record):
         index = self.names.index(name)
         start = int(self.sizes[:index].sum())
         return slice(start, start + int(self.sizes[index]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlignedBarriers(Record):
+    """Barriers between a run and runs from other initializations, as they are and with their units aligned.
+
+    Attributes:
+        alpha: positions on the line from the other run (0) to the run (1).
+        before: quantities along the line from each other run, ``(pair, quantity, a)``.
+        after: the same from the aligned runs, ``(method, pair, quantity, a)``.
+        chord_before: barriers over the chord.
+        chord_after: the same after alignment.
+        distance: ``|a - b|`` over the parameters, as they are.
+        distance_after: the same after alignment.
+        quantities: train_loss, train_error, test_loss, test_error, as far as they exist.
+        methods: ways of matching, in words.
+        units: exchangeable units in all, and their groups.
+        headline: training-loss barrier averaged over pairs: as they are, and aligned by the first method.
+    """
+
+    schema: ClassVar[str] = "symmetry/aligned_barriers"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "alpha": ("a",),
+        "before": ("pair", "quantity", "a"),
+        "after": ("method", "pair", "quantity", "a"),
+        "chord_before": ("pair", "quantity"),
+        "chord_after": ("method", "pair", "quantity"),
+        "distance": ("pair",),
+        "distance_after": ("method", "pair"),
+    }
+
+    alpha: np.ndarray
+    before: np.ndarray
+    after: np.ndarray
+    chord_before: np.ndarray
+    chord_after: np.ndarray
+    distance: np.ndarray
+    distance_after: np.ndarray
+    quantities: list[str]
+    methods: list[str]
+    units: tuple[int, int]
+    headline: tuple[float, float]
