@@ -13,6 +13,7 @@ from isthmus.games.equilibrium import price_of_anarchy, social_optimum, wardrop_
 from isthmus.games.pathgame import PathGame
 from isthmus.games.solvers import MirrorDescent
 from isthmus.model.data import Sgd
+from isthmus.model.derivatives import loss_gradient
 from isthmus.results.games import BraessScan, Certificate, PathFlows
 from isthmus.training import train
 from tests.games.networks import classification, convolutional, dense, easy, half_problem, images, regression
@@ -79,6 +80,39 @@ def test_frozen_gate_certificate_bounds_the_excess(widths, seed):
     assert (bound.kind, exact.kind, exact.gates) == ("upper_bound", "exact", "frozen")
     assert -1e-6 <= exact.loss - best <= exact.gap + 1e-6
     assert exact.gap <= bound.gap * (1 + 1e-12)
+
+
+TABLE = {  # shape: loss, least loss with these gates, gap at the start; the same after 300 steps
+    (4, 8, 3): ((1.51009, 0.05516, 9.01290), (0.15548, 0.05969, 0.729)),
+    (4, 6, 6, 3): ((0.67519, 0.00454, 7.78204), (0.17320, 0.06313, 2.552)),
+    (4, 3, 3): ((0.50171, 0.18589, 1.16156), (0.22905, 0.16652, 0.317)),
+    (4, 30, 3): ((2.01829, 0.00044, 28.17683), (0.04391, 0.00000, 0.596)),
+}
+
+
+@pytest.mark.parametrize("shape", TABLE)
+def test_frozen_gates_along_training_against_the_table(shape):
+    random = np.random.default_rng(11)
+    inputs, targets = random.normal(size=(24, shape[0])), 0.5 * random.normal(size=(24, shape[-1]))
+    module = dense(shape, 0)
+    for layer in (m for m in module if isinstance(m, nn.Linear)):
+        layer.weight.data = torch.tensor(random.normal(size=layer.weight.shape) * np.sqrt(2 / layer.in_features))
+    problem = half_problem(module, inputs, targets)
+    for steps, expected, slack in zip((0, 300), TABLE[shape], (1e-5, 2e-3), strict=True):
+        point, velocity = problem.network.flat, 0.0
+        for t in range(steps):
+            velocity = 0.9 * velocity + loss_gradient(problem.at(point)) / 48
+            point = point - 0.05 * (1 - t / steps) * velocity
+        here = problem.at(point)
+        game = PathGame(here)
+        found = game.certificate(prices="exact")
+        current = Problem(copy.deepcopy(module), here.inputs, here.targets, nn.MSELoss(reduction="sum")).at(point)
+        torch.nn.utils.vector_to_parameters(point, current.network.module.parameters())
+        rates, types, _, _ = all_paths(current)
+        best = reference.best_path_values(rates, types, game.demands.numpy()[:-1], targets.reshape(-1), 24)
+        measured = found.loss / 48, best, found.gap / 48
+        np.testing.assert_allclose(measured, expected, atol=slack * max(1, expected[2]))
+        assert measured[0] - best <= measured[2] + 1e-9
 
 
 @pytest.mark.parametrize("make", [regression, classification])
