@@ -422,6 +422,54 @@ def test_what_is_no_path_network(module, shape, words):
         PathGame(problem)
 
 
+class Positions(nn.Module):
+    """A linear layer at each of two positions, or units spread over positions."""
+
+    def __init__(self, spread: bool) -> None:
+        super().__init__()
+        self.spread, self.first, self.second = spread, nn.Linear(6 if spread else 3, 8), nn.Conv1d(4, 3, 1)
+        self.third = nn.Linear(16, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.spread:
+            return self.second(self.first(x).reshape(x.shape[0], 4, 2)).flatten(1)[:, :3]
+        return self.third(self.first(x.reshape(x.shape[0], 2, 3)).flatten(1))
+
+
+@pytest.mark.parametrize(("spread", "words"), [(False, "each of several positions"), (True, "no map|spreads units")])
+def test_shared_positions_are_refused(spread, words):
+    problem = Problem(
+        Positions(spread).double(), torch.randn(5, 6).double(), torch.zeros(5, dtype=torch.long), nn.CrossEntropyLoss()
+    )
+    with pytest.raises(UnsupportedLayer, match=words):
+        PathGame(problem)
+
+
+def test_flattened_images_and_a_gate_at_the_end():
+    module = nn.Sequential(nn.Flatten(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3), nn.ReLU()).double()
+    problem = Problem(module, torch.randn(9, 2, 2, 2).double(), torch.randn(9, 3).double(), nn.MSELoss())
+    game = PathGame(problem)
+    assert game.chain.dense
+    bound, exact = game.certificate(), game.certificate(prices="exact")
+    assert exact.gap_by_sample.sum() == pytest.approx(exact.gap, rel=1e-9)
+    assert bound.gap_lower <= exact.gap * (1 + 1e-12) <= bound.gap * (1 + 1e-9)
+    masks, slopes = game.chain.masks(game.problem.inputs), game.prices.numpy()
+    first, last = masks[0].numpy(), masks[1].numpy()
+    best = max(
+        np.abs(np.einsum("n,nh,nk->hk", game.problem.inputs.flatten(1).numpy()[:, j], first, last * slopes)).max()
+        for j in range(8)
+    )
+    assert exact.price_upper[:-1].max() == pytest.approx(best, rel=1e-10)
+
+
+def test_average_certificate_bounds_the_potential():
+    game = PathGame(regression((3, 5, 2), 2, relu=False), "average")
+    found = game.certificate()
+    least = game.equilibrate(tolerance=1e-9).potential
+    assert 0 < found.potential - least <= found.gap + 1e-9
+    assert found.cost_kind == "average"
+
+
 def test_words_are_no_path_network():
     problem = Problem(Words().double(), torch.randint(0, 7, (5, 3)), torch.zeros(5, dtype=torch.long), nn.CrossEntropyLoss())
     with pytest.raises(UnsupportedLayer, match="embeddings"):
