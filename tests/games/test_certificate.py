@@ -13,6 +13,7 @@ from isthmus.games.equilibrium import price_of_anarchy, social_optimum, wardrop_
 from isthmus.games.pathgame import PathGame
 from isthmus.games.solvers import MirrorDescent
 from isthmus.model.data import Sgd
+from isthmus.model.derivatives import loss_gradient
 from isthmus.results.games import BraessScan, Certificate, PathFlows
 from isthmus.training import train
 from tests.games.networks import classification, convolutional, dense, easy, half_problem, images, regression
@@ -79,6 +80,39 @@ def test_frozen_gate_certificate_bounds_the_excess(widths, seed):
     assert (bound.kind, exact.kind, exact.gates) == ("upper_bound", "exact", "frozen")
     assert -1e-6 <= exact.loss - best <= exact.gap + 1e-6
     assert exact.gap <= bound.gap * (1 + 1e-12)
+
+
+TABLE = {  # shape: loss, least loss with these gates, gap at the start; the same after 300 steps
+    (4, 8, 3): ((1.51009, 0.05516, 9.01290), (0.15548, 0.05969, 0.729)),
+    (4, 6, 6, 3): ((0.67519, 0.00454, 7.78204), (0.17320, 0.06313, 2.552)),
+    (4, 3, 3): ((0.50171, 0.18589, 1.16156), (0.22905, 0.16652, 0.317)),
+    (4, 30, 3): ((2.01829, 0.00044, 28.17683), (0.04391, 0.00000, 0.596)),
+}
+
+
+@pytest.mark.parametrize("shape", TABLE)
+def test_frozen_gates_along_training_against_the_table(shape):
+    random = np.random.default_rng(11)
+    inputs, targets = random.normal(size=(24, shape[0])), 0.5 * random.normal(size=(24, shape[-1]))
+    module = dense(shape, 0)
+    for layer in (m for m in module if isinstance(m, nn.Linear)):
+        layer.weight.data = torch.tensor(random.normal(size=layer.weight.shape) * np.sqrt(2 / layer.in_features))
+    problem = half_problem(module, inputs, targets)
+    for steps, expected, slack in zip((0, 300), TABLE[shape], (1e-5, 2e-3), strict=True):
+        point, velocity = problem.network.flat, 0.0
+        for t in range(steps):
+            velocity = 0.9 * velocity + loss_gradient(problem.at(point)) / 48
+            point = point - 0.05 * (1 - t / steps) * velocity
+        here = problem.at(point)
+        game = PathGame(here)
+        found = game.certificate(prices="exact")
+        current = Problem(copy.deepcopy(module), here.inputs, here.targets, nn.MSELoss(reduction="sum")).at(point)
+        torch.nn.utils.vector_to_parameters(point, current.network.module.parameters())
+        rates, types, _, _ = all_paths(current)
+        best = reference.best_path_values(rates, types, game.demands.numpy()[:-1], targets.reshape(-1), 24)
+        measured = found.loss / 48, best, found.gap / 48
+        np.testing.assert_allclose(measured, expected, atol=slack * max(1, expected[2]))
+        assert measured[0] - best <= measured[2] + 1e-9
 
 
 @pytest.mark.parametrize("make", [regression, classification])
@@ -386,6 +420,54 @@ def test_what_is_no_path_network(module, shape, words):
     )
     with pytest.raises(UnsupportedLayer, match=words):
         PathGame(problem)
+
+
+class Positions(nn.Module):
+    """A linear layer at each of two positions, or units spread over positions."""
+
+    def __init__(self, spread: bool) -> None:
+        super().__init__()
+        self.spread, self.first, self.second = spread, nn.Linear(6 if spread else 3, 8), nn.Conv1d(4, 3, 1)
+        self.third = nn.Linear(16, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.spread:
+            return self.second(self.first(x).reshape(x.shape[0], 4, 2)).flatten(1)[:, :3]
+        return self.third(self.first(x.reshape(x.shape[0], 2, 3)).flatten(1))
+
+
+@pytest.mark.parametrize(("spread", "words"), [(False, "each of several positions"), (True, "no map|spreads units")])
+def test_shared_positions_are_refused(spread, words):
+    problem = Problem(
+        Positions(spread).double(), torch.randn(5, 6).double(), torch.zeros(5, dtype=torch.long), nn.CrossEntropyLoss()
+    )
+    with pytest.raises(UnsupportedLayer, match=words):
+        PathGame(problem)
+
+
+def test_flattened_images_and_a_gate_at_the_end():
+    module = nn.Sequential(nn.Flatten(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3), nn.ReLU()).double()
+    problem = Problem(module, torch.randn(9, 2, 2, 2).double(), torch.randn(9, 3).double(), nn.MSELoss())
+    game = PathGame(problem)
+    assert game.chain.dense
+    bound, exact = game.certificate(), game.certificate(prices="exact")
+    assert exact.gap_by_sample.sum() == pytest.approx(exact.gap, rel=1e-9)
+    assert bound.gap_lower <= exact.gap * (1 + 1e-12) <= bound.gap * (1 + 1e-9)
+    masks, slopes = game.chain.masks(game.problem.inputs), game.prices.numpy()
+    first, last = masks[0].numpy(), masks[1].numpy()
+    best = max(
+        np.abs(np.einsum("n,nh,nk->hk", game.problem.inputs.flatten(1).numpy()[:, j], first, last * slopes)).max()
+        for j in range(8)
+    )
+    assert exact.price_upper[:-1].max() == pytest.approx(best, rel=1e-10)
+
+
+def test_average_certificate_bounds_the_potential():
+    game = PathGame(regression((3, 5, 2), 2, relu=False), "average")
+    found = game.certificate()
+    least = game.equilibrate(tolerance=1e-9).potential
+    assert 0 < found.potential - least <= found.gap + 1e-9
+    assert found.cost_kind == "average"
 
 
 def test_words_are_no_path_network():

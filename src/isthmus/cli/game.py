@@ -64,7 +64,8 @@ def game(
     code = show(record, as_json=as_json, out=out)
     if not as_json:
         piece = "of this linear piece, " if record.gates == "frozen" else ""
+        what = "loss - least loss" if cost == "marginal" else "Beckmann's potential - its least value"
         sys.stdout.write(
-            f"{record.verdict}; {piece}loss - least loss within path norms R = {record.path_norm:.4g} is at most {record.gap:.4g}\n"
+            f"{record.verdict}; {piece}{what} within path norms R = {record.path_norm:.4g} is at most {record.gap:.4g}\n"
         )
     return code

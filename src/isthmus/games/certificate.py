@@ -124,7 +124,7 @@ def _record(
     node_gap = _node_gap(game) if not game.signed else float("nan")
     stationary = norm <= _EQUILIBRIUM * (1 + abs(loss)) if game.signed else node_gap <= _EQUILIBRIUM
     return Certificate(
-        used=used.numpy(),
+        used=used.numpy().copy(),
         budgets=budgets.numpy().copy(),
         price_upper=value.numpy().copy(),
         price_lower=lower.numpy().copy(),
@@ -168,11 +168,11 @@ def _best(used: Tensor, budgets: Tensor, found: Found | None, terms: Terms) -> t
 
 def _unsigned(game: PlayedNetwork, terms: Terms, budgets: Tensor, started: float) -> Certificate:
     """Linear networks with nonnegative weights: ``gap = sum_j [used_j - R_j min_k G_kj]``."""
-    slopes = torch.cat([terms.inputs, torch.ones(len(terms.inputs), 1, dtype=torch.float64)], dim=1).T @ terms.bias_costs
+    rates = torch.cat([terms.inputs, torch.ones(len(terms.inputs), 1, dtype=torch.float64)], dim=1)
+    slopes = rates.T @ terms.bias_costs
     allowed = torch.cat([terms.reach, torch.full((1, slopes.shape[1]), bool(terms.entries))])
     least, output = slopes.masked_fill(~allowed, torch.inf).min(dim=1)
     least = torch.where(torch.isfinite(least), least, 0.0)
-    rates = torch.cat([terms.inputs, torch.ones(len(terms.inputs), 1, dtype=torch.float64)], dim=1)
     by_sample = -((rates * budgets) * terms.bias_costs[:, output]).sum(dim=1)
     found = Found(-least, least, output, torch.full((len(least), 0), -1))
     return _record(game, terms, budgets, -least, output, by_sample, found, -least, "exact", started)

@@ -121,8 +121,11 @@ class Chain(nn.Module):
     @property
     def dense(self) -> bool:
         """Whether every unit of a level feeds every unit of the next."""
-        maps = [step for step in self.steps if not isinstance(step, Gate)]
-        return all(isinstance(step, Affine) and step.weight.ndim == 2 for step in maps)
+        return all(
+            (isinstance(step, Affine) and step.weight.ndim == 2) or (isinstance(step, Fixed) and step.entry == 1)
+            for step in self.steps
+            if not isinstance(step, Gate)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Outputs ``(n, c)``."""

@@ -109,13 +109,13 @@ class _Reader:
             return self._module_step(node, x, made)
         name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", str(node.target))
         if name in _RESHAPES:
-            shape = self._shape_after(node, x)
-            return Fixed(lambda t: t.reshape(len(t), *shape))
+            return self._reshaped(node, x, made)
         if name in ("relu", "relu_"):
             return Gate("relu", x.shape[1:])
         if name in ("mul", "truediv", "div"):
             return Fixed(_same, self._number(node, inverse=name != "mul"))
         if node.target is functional.linear:
+            _require_vectors(node.name, x)
             return self._functional_linear(node)
         if name in ("dropout", "identity"):
             return None
@@ -127,6 +127,7 @@ class _Reader:
         if isinstance(layer, _SAME):
             return None
         if type(layer) is nn.Linear:
+            _require_vectors(name, x)
             return Affine(name, own["weight"], own.get("bias"), linear_map, 1)
         if type(layer) in (nn.Conv1d, nn.Conv2d):
             return Affine(name, own["weight"], own.get("bias"), _convolution(layer, name), int(layer.groups))  # pyright: ignore
@@ -143,7 +144,8 @@ class _Reader:
         if self._is_norm(node):
             _fold(layer, own, made, name)
             return None
-        raise UnsupportedLayer(f"{name or 'the module'} ({type(layer).__name__}) is no map of a path network. {_WHY}")
+        where = f"Layer {name!r}" if name else "The module"
+        raise UnsupportedLayer(f"{where} ({type(layer).__name__}) is no map of a path network. {_WHY}")
 
     def _is_norm(self, node: fx.Node) -> bool:
         return node.op == "call_module" and isinstance(self.modules[str(node.target)], _NORMS)
@@ -167,6 +169,16 @@ class _Reader:
             raise UnsupportedLayer(f"{node.name} multiplies by something that is no number. {_WHY}")
         return 1 / numbers[0] if inverse else float(numbers[0])
 
+    def _reshaped(self, node: fx.Node, x: Tensor, made: list[nn.Module]) -> Fixed:
+        """A reshaping; behind the first map it must keep channels apart, or units would have no name."""
+        shape = self._shape_after(node, x)
+        mixes = len(shape) != 1 and shape[0] != x.shape[1]
+        if mixes and any(isinstance(step, Affine) for step in made):
+            raise UnsupportedLayer(
+                f"{node.name} spreads units {tuple(x.shape[1:])} over {shape}: a channel would be several units. {_WHY}"
+            )
+        return Fixed(lambda t: t.reshape(len(t), *shape))
+
     def _shape_after(self, node: fx.Node, x: Tensor) -> tuple[int, ...]:
         """What a reshaping leaves of one sample, found by evaluating it."""
         known: dict[Any, Any] = {}
@@ -188,6 +200,13 @@ class _Reader:
         pool = functional.avg_pool1d if isinstance(layer, nn.MaxPool1d) else functional.avg_pool2d
         size = _window(layer.kernel_size, 1 if isinstance(layer, nn.MaxPool1d) else 2)
         return Fixed(lambda t: pool(t, layer.kernel_size), float(size), 1 / size)
+
+
+def _require_vectors(name: str, x: Tensor) -> None:
+    if x.ndim != 2:
+        raise UnsupportedLayer(
+            f"{name} acts on each of several positions {tuple(x.shape[1:-1])} alike. Write it as a convolution with kernel size 1. {_WHY}"
+        )
 
 
 def _same(x: Tensor) -> Tensor:
@@ -241,7 +260,9 @@ def _average_entry(layer: Any, x: Tensor, name: str) -> float:
 
 
 def _indexed_pool(layer: Any, name: str) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    if layer.stride != layer.kernel_size or layer.padding != 0 or layer.dilation != 1 or layer.ceil_mode:
+    dims = 1 if isinstance(layer, nn.MaxPool1d) else 2
+    sides = [side if isinstance(side, tuple) else (side,) * dims for side in (layer.kernel_size, layer.stride)]
+    if sides[0] != sides[1] or layer.padding not in (0, (0,) * dims) or layer.dilation not in (1, (1,) * dims) or layer.ceil_mode:
         raise UnsupportedLayer(
             f"{name} pools over windows that overlap or reach over the edge; a unit's gate is defined for windows side by side. "
             f"Use stride equal to kernel_size and no padding. {_WHY}"

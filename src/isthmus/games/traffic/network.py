@@ -166,8 +166,8 @@ class SearchGraph:
         self.tail = np.where(network.tail < closed, network.tail + network.nodes, network.tail)
         origins, self.row = np.unique(network.origin, return_inverse=True)
         self.starts = np.where(origins < closed, origins + network.nodes, origins)
-        self._keys = self.tail * self.size + network.head
-        self._pairs, first, inverse = np.unique(self._keys, return_index=True, return_inverse=True)
+        keys = self.tail * self.size + network.head
+        self._pairs, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
         self._parallel = len(self._pairs) < network.links
         self._first, self._inverse = first, inverse
         self._heads = (self._pairs % self.size).astype(np.int32)
