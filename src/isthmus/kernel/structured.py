@@ -204,14 +204,13 @@ def _gram_contribution(share: Share, left: Sequence[Part], right: Sequence[Part]
     shift = 1.0 if share.bias is not None else 0.0
     if one.positions == 1 and other.positions == 1:
         return _single_contribution(one, other, shift, sizes.trace)
-    scratch: dict[tuple[int, ...], Tensor] = {}
+    scratch = _Scratch()
 
     def add(tile: Tensor, i: slice, j: slice) -> None:
         for u in range(one.positions):
             for v in range(other.positions):
-                gram = one.gram(other, i, u, j, v) + shift
-                product = _product(one.rows(i, u, sizes.trace), other.rows(j, v, sizes.trace), scratch)
-                tile.addcmul_(product.view(tile.shape), gram[:, None, :, None])
+                gram = one.gram(other, i, u, j, v).add_(shift)
+                scratch.add_product(tile, one.rows(i, u, sizes.trace), other.rows(j, v, sizes.trace), gram)
 
     return add
 
@@ -221,7 +220,7 @@ def _single_contribution(one: "_Factor", other: "_Factor", shift: float, trace: 
     whole = slice(None)
     known = None if trace else one.gram(other, whole, 0, whole, 0).add_(shift)
     identity = all(_is_identity(factor.deltas[:, :, 0]) for factor in (one, other))
-    scratch: dict[tuple[int, ...], Tensor] = {}
+    scratch = _Scratch()
 
     def add(tile: Tensor, i: slice, j: slice) -> None:
         gram = one.gram(other, i, 0, j, 0).add_(shift) if known is None else known[i, j]
@@ -230,8 +229,7 @@ def _single_contribution(one: "_Factor", other: "_Factor", shift: float, trace: 
         elif identity:
             tile.diagonal(dim1=1, dim2=3).add_(gram[..., None])
         else:
-            product = _product(one.rows(i, 0, trace), other.rows(j, 0, trace), scratch)
-            tile.addcmul_(product.view(tile.shape), gram[:, None, :, None])
+            scratch.add_product(tile, one.rows(i, 0, trace), other.rows(j, 0, trace), gram)
 
     return add
 
@@ -269,12 +267,21 @@ class _Factor:
         return chosen.flatten(1) if trace else chosen.flatten(0, 1)
 
 
-def _product(rows: Tensor, columns: Tensor, scratch: dict[tuple[int, ...], Tensor]) -> Tensor:
-    """``rows columns^T`` into memory that is used again for tiles of the same shape."""
-    shape = (len(rows), len(columns))
-    if shape not in scratch:
-        scratch[shape] = rows.new_empty(shape)
-    return torch.mm(rows, columns.T, out=scratch[shape])
+class _Scratch:
+    """Memory for the product of deltas and for the spread Gram matrix, used again for tiles of the same shape."""
+
+    def __init__(self) -> None:
+        self._known: dict[torch.Size, tuple[Tensor, Tensor]] = {}
+
+    def add_product(self, tile: Tensor, rows: Tensor, columns: Tensor, gram: Tensor) -> None:
+        """``tile[n, c, m, d] += gram[n, m] (rows columns^T)[nc, md]``."""
+        high, c, wide, d = tile.shape
+        if tile.shape not in self._known:
+            self._known[tile.shape] = tile.new_empty(high * c, wide * d), tile.new_empty(high, wide, d)
+        product, spread = self._known[tile.shape]
+        torch.mm(rows, columns.T, out=product)
+        spread.copy_(gram[..., None].expand(spread.shape))
+        tile.view(high, c, wide * d).addcmul_(product.view(high, c, wide * d), spread.view(high, 1, wide * d))
 
 
 def _joined(tensors: Sequence[Tensor], axis: int) -> Tensor:

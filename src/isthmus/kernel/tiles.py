@@ -1,7 +1,7 @@
 """Filling a kernel tile by tile, on the symmetric half when both sides are equal.
 
 All contributions add to a contiguous tile that stays in cache, which is then stored (twice off the diagonal). Tiles on
-the diagonal are cut finer, so that little of the other half is computed.
+the diagonal are halved again and again, so that little of the other half is computed.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-_TILE_ROWS = 320
-_FINER = 4
+_TILE_ROWS = 640
+_FINEST_ROWS = 80
 
 #: adds a share to a contiguous tile ``(high, c, wide, d)`` for the samples ``(rows, columns)``
 Contribution = Callable[[Tensor, slice, slice], None]
@@ -43,14 +43,21 @@ def fill(kernel: Tensor, contributions: Sequence[Contribution], *, symmetric: bo
 
 
 def _blocks(n: int, m: int, high: int, wide: int, symmetric: bool) -> Iterator[tuple[slice, slice]]:
+    finest = max(1, high * _FINEST_ROWS // _TILE_ROWS)
     for i in range(0, n, high):
         rows = slice(i, min(i + high, n))
-        for j in range(i if symmetric else 0, m, wide):
-            columns = slice(j, min(j + wide, m))
-            if symmetric and i == j and high > 1 and high == wide:
-                small = -(-high // _FINER)
-                for a in range(i, rows.stop, small):
-                    for b in range(a, columns.stop, small):
-                        yield slice(a, min(a + small, rows.stop)), slice(b, min(b + small, columns.stop))
-            else:
-                yield rows, columns
+        if symmetric:
+            yield from _diagonal(rows.start, rows.stop, finest)
+        for j in range(rows.stop if symmetric else 0, m, wide):
+            yield rows, slice(j, min(j + wide, m))
+
+
+def _diagonal(start: int, stop: int, finest: int) -> Iterator[tuple[slice, slice]]:
+    """The upper half of a square on the diagonal, by halving."""
+    if stop - start <= finest:
+        yield slice(start, stop), slice(start, stop)
+        return
+    middle = (start + stop) // 2
+    yield from _diagonal(start, middle, finest)
+    yield slice(start, middle), slice(middle, stop)
+    yield from _diagonal(middle, stop, finest)

@@ -18,12 +18,11 @@ from isthmus._core.numerics import tolerance
 from isthmus._core.seeds import Seed
 from isthmus.engine.memory import chunks
 from isthmus.linops.random import gaussian
-from isthmus.model.derivatives import default_chunk, exact_kernels, output_vjp
+from isthmus.model.derivatives import default_chunk, exact_kernels
 from isthmus.model.interception import Call, Interception, Operation, Region, overlapping
 from isthmus.model.network import Network
 from isthmus.model.uses import Use
 
-_COMBINATIONS = 3
 _TRIES = 16
 
 
@@ -56,7 +55,7 @@ class Capture:
         layouts: operation number to layout, for the operations to differentiate at.
         served: parameter name to the numbers of the operations that take it.
         left: parameters without a rule.
-        sample: the parts on three samples, for combinations of the outputs: what shapes they have, and so what they cost.
+        sample: the parts on three samples and one combination of the outputs: what shapes they have, so what they cost.
         outputs: of the network.
     """
 
@@ -84,17 +83,18 @@ def understand(network: Network, inputs: Tensor) -> Capture:
         inputs: ``(n, ...)``; a few of them are used.
 
     Returns:
-        What can be captured. Cost: two forward passes of two and three samples, and four backward passes of three, with
-        random combinations of the outputs in place of all outputs.
+        What can be captured. Cost: two forward passes of two and three samples, and two backward passes of three, from
+        one random combination of the outputs (rules are linear in the deltas, so that one decides for all).
     """
-    width = network(inputs[:1]).shape[1]
-    mixing = gaussian((min(_COMBINATIONS, width), width), Seed(0).child("capture", "outputs"), network.dtype, network.device)
-    network = network.projected(mixing)
     two, three = (inputs[torch.arange(count) % len(inputs)] for count in (2, 3))
-    recorder, outputs = _record(network, three, None)
+    leaves = {name: value.detach().requires_grad_() for name, value in network.parameters.items()}
+    recorder, raw = _record(network, three, None, leaves)
     layouts = _layouts(_record(network, two, set())[0].operations, recorder.operations)
-    cotangents = gaussian(outputs.shape, Seed(0).child("capture", "samples"), network.dtype, network.device)
-    truth = network.layout.unflatten(output_vjp(network, three, cotangents, chunk=3))
+    mixing = gaussian(raw.shape[1:], Seed(0).child("capture", "outputs"), network.dtype, network.device)
+    cotangents = gaussian((len(three), 1), Seed(0).child("capture", "samples"), network.dtype, network.device)
+    outputs = (raw @ mixing)[:, None]
+    truth = dict(zip(leaves, _pulled_back(outputs, list(leaves.values()), cotangents), strict=True))
+    whole = math.sqrt(sum(float(part.norm()) ** 2 for part in truth.values()))
     numbers = sorted(layouts)
     stacked = dict(zip(numbers, _stacked(outputs, [recorder.operations[i].point for i in numbers]), strict=True))
     served, chosen = {}, {}
@@ -103,12 +103,12 @@ def understand(network: Network, inputs: Tensor) -> Capture:
         options = [_options(layouts[i], recorder.operations[i].point, len(three)) for i in mine]
         for combination in itertools.islice(itertools.product(*options), _TRIES if mine else 0):
             tried = dict(zip(mine, combination, strict=True))
-            if _reproduces(name, recorder.operations, stacked, tried, cotangents, truth):
+            if _reproduces(name, recorder.operations, stacked, tried, cotangents, truth[name], whole):
                 served[name] = mine
                 chosen |= tried
                 break
     left = [name for name in network.parameters if name not in served]
-    return Capture(chosen, served, left, _sample(served, chosen, recorder.operations, stacked, len(three)), width)
+    return Capture(chosen, served, left, _sample(served, chosen, recorder.operations, stacked, len(three)), raw.shape[1])
 
 
 def capture(network: Network, inputs: Tensor, plan: Capture) -> list[Part]:
@@ -177,11 +177,14 @@ def _parts(
     return parts
 
 
-def _record(network: Network, inputs: Tensor, chosen: set[int] | None) -> tuple[Interception, Tensor]:
-    """Run the network under watch; its outputs ``(n, c)`` hang on the recorded points."""
-    recorder = Interception(network.parameters, chosen)
+def _record(
+    network: Network, inputs: Tensor, chosen: set[int] | None, leaves: Mapping[str, Tensor] | None = None
+) -> tuple[Interception, Tensor]:
+    """Run the network under watch; its outputs ``(n, c)`` hang on the recorded points, and on leaves when given."""
+    parameters = network.parameters if leaves is None else leaves
+    recorder = Interception(parameters, chosen)
     with exact_kernels(network), recorder:
-        outputs = network.apply(network.parameters, inputs)
+        outputs = network.apply(parameters, inputs)
     return recorder, outputs
 
 
@@ -208,13 +211,14 @@ def _reproduces(
     stacked: Mapping[int, Tensor],
     layouts: Mapping[int, Layout],
     cotangents: Tensor,
-    gradient: Mapping[str, Tensor],
+    truth: Tensor,
+    whole: float,
 ) -> bool:
     """Whether the uses, read with these layouts, add up to autograd's gradient, up to rounding of it or of the whole."""
     calls = [(i, call) for i in layouts for call in operations[i].calls if call.region.name == name]
     if overlapping([call.region for _, call in calls]):
         return False
-    truth = gradient[name].reshape(-1)
+    truth = truth.reshape(-1)
     total, terms = torch.zeros_like(truth), 1
     for i, call in calls:
         deltas = torch.stack([layouts[i].samples_first(column, len(cotangents)) for column in stacked[i]], dim=1)
@@ -228,7 +232,6 @@ def _reproduces(
         total[call.region.start : call.region.start + pulled.numel()] += pulled
         terms += deltas[0, 0].numel()
     gap, scale = float((total - truth).norm()), max(float(truth.norm()), float(total.norm()), 1e-30)
-    whole = math.sqrt(sum(float(part.norm()) ** 2 for part in gradient.values()))
     return gap <= max(tolerance(truth.dtype, terms=terms, depth=16) * scale, tolerance(truth.dtype, terms=terms) * whole)
 
 
@@ -257,7 +260,11 @@ def _gradients(outputs: Tensor, points: list[Tensor]) -> Iterator[tuple[Tensor, 
         if not column.requires_grad:
             yield tuple(torch.zeros_like(point) for point in points)
             continue
-        yield torch.autograd.grad(column.sum(), points, retain_graph=index < last, allow_unused=True, materialize_grads=True)
+        yield _pulled_back(column.sum(), points, None, keep=index < last)
+
+
+def _pulled_back(outputs: Tensor, points: list[Tensor], cotangents: Tensor | None, *, keep: bool = True) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(outputs, points, cotangents, retain_graph=keep, allow_unused=True, materialize_grads=True)
 
 
 def _joined(pieces: list[Tensor | None]) -> Tensor | None:
