@@ -188,7 +188,7 @@ def _empty(plan: Plan, sizes: Sizes, network: Network) -> Tensor:
     """Room for the kernel, asked for before it is taken."""
     smaller = "fewer inputs" if sizes.trace or sizes.c == 1 else "outputs='trace'"
     instead = f"{smaller}, or ntk_operator, which needs no kernel in memory"
-    what = f"The kernel of {sizes.n} x {sizes.m} inputs with {sizes.c} outputs ({plan.method})"
+    what = f"The kernel of {sizes.n} x {sizes.m} inputs with {sizes.c} outputs"
     require_memory(plan.bytes, what=what, instead=instead)
     c = 1 if sizes.trace else sizes.c
     return torch.empty(sizes.n, c, sizes.m, c, dtype=network.dtype, device=network.device)

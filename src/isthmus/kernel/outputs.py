@@ -14,7 +14,7 @@ from isthmus.model.network import Network
 
 @dataclass(frozen=True)
 class OutputIndex:
-    """The kernel of one output alone."""
+    """The kernel of one output alone: ``K[n, index, m, index]``."""
 
     index: int
 

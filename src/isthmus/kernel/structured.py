@@ -14,7 +14,7 @@ from torch import Tensor
 
 from isthmus.kernel.tiles import Contribution
 from isthmus.model.capture import Part
-from isthmus.model.uses import Convolution, Lookup, Product, Use
+from isthmus.model.uses import Convolution, Lookup, Product, Shift, Use
 
 _HADAMARD = 16.0
 
@@ -84,7 +84,7 @@ def choose(parts: Sequence[Part], sizes: Sizes) -> list[Share]:
         parts: captured on any number of samples; only their shapes are read.
         sizes: of the kernel.
     """
-    biases = {part.points: k for k, part in enumerate(parts) if all(use.size == use.units for use in part.uses)}
+    biases = {part.points: k for k, part in enumerate(parts) if all(isinstance(use, Shift) for use in part.uses)}
     shares: dict[int, Share] = {}
     joined: set[int] = set()
     for k, part in enumerate(parts):
