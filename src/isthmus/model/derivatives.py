@@ -4,6 +4,8 @@ First order: vector-Jacobian, Jacobian-vector, Jacobian. Second order: Hessian p
 Gauss-Newton products, with the graph of the gradient kept between products when it fits in memory. Nothing here
 differentiates a forward-mode derivative again: that path is wrong through fused normalization layers in torch.
 
+The file is longer than the house's 400 lines so that there is one place where derivatives are right or wrong.
+
 All functions evaluate on chunks of samples and add up; the chunk size changes memory and speed, never the value
 beyond rounding.
 """

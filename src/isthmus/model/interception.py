@@ -2,14 +2,13 @@
 
 torch hands every call of its functions to a `TorchFunctionMode`, whichever module or user code makes it. An operation
 with a rule below is recorded: which region of which parameter it takes, what goes in, and its output, which becomes a
-point at which to differentiate. Attention runs torch's own Python code with the mode on, so that its projections are
-seen; recurrent layers run by their formula, step by step.
+point at which to differentiate. Attention and recurrent layers run by their parts (`isthmus.model.expansion`), so that the
+products inside them are seen.
 """
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
+from isthmus.model.expansion import CELLS, attention, expandable, recurrent
 from isthmus.model.uses import Convolution, Lookup, Product, Scale, Shift, Use, padded
 
 #: from deltas ``(n, c, l, ...)`` and what went in ``(n, l, ...)`` to the use; l counts calls folded into the batch axis
@@ -70,10 +70,10 @@ class Interception(TorchFunctionMode):
         kwargs = kwargs or {}
         if func is F.multi_head_attention_forward:
             with self:
-                return _attention(*args, **kwargs)
-        if func in _CELLS and _expandable(args):
+                return attention(*args, **kwargs)
+        if func in CELLS and expandable(args):
             with self:
-                return _recurrent(_CELLS[func], *args)
+                return recurrent(CELLS[func], *args)
         output = func(*args, **kwargs)
         rule = _RULES.get(func)
         if rule is None or not isinstance(output, Tensor):
@@ -357,74 +357,6 @@ _RULES: dict[Any, Callable[..., list[Call]]] = {
     torch.mul: _mul,
     torch.Tensor.mul: _mul,
 }
-
-#: torch's own code for attention, with the check for overrides off, so that it runs while the mode is on
-_attention = FunctionType(
-    F.multi_head_attention_forward.__code__,
-    {**vars(F), "has_torch_function": lambda _: False},
-    argdefs=F.multi_head_attention_forward.__defaults__,
-)
-
-
-def _lstm(gates: Tensor, own: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    i, f, g, o = (gates + own).chunk(4, dim=-1)
-    cell = f.sigmoid() * state[1] + i.sigmoid() * g.tanh()
-    return o.sigmoid() * cell.tanh(), cell
-
-
-def _gru(gates: Tensor, own: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    (r, z, n), (hr, hz, hn) = gates.chunk(3, dim=-1), own.chunk(3, dim=-1)
-    keep = (z + hz).sigmoid()
-    return ((1 - keep) * (n + (r + hr).sigmoid() * hn).tanh() + keep * state[0],)
-
-
-_CELLS: dict[Any, Callable[[Tensor, Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]]] = {
-    torch.lstm: _lstm,
-    torch.gru: _gru,
-    torch.rnn_tanh: lambda gates, own, _: ((gates + own).tanh(),),
-    torch.rnn_relu: lambda gates, own, _: ((gates + own).relu(),),
-}
-
-
-def _expandable(args: tuple) -> bool:
-    """Whether a recurrent call has padded inputs and no projection (packed sequences and projections have no rule)."""
-    if len(args) != 9 or not isinstance(args[3], bool):
-        return False
-    weights, biases, layers, both = args[2], args[3], args[4], args[7]
-    return len(weights) == layers * (2 if both else 1) * (4 if biases else 2)
-
-
-def _recurrent(
-    cell: Callable[[Tensor, Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]],
-    inputs: Tensor,
-    state: Any,
-    weights: Sequence[Tensor],
-    biases: bool,
-    layers: int,
-    dropout: float,
-    train: bool,
-    both: bool,
-    batch_first: bool,
-) -> tuple[Tensor, ...]:
-    """A recurrent layer by its formula; the same outputs as torch's fused one."""
-    states = (state,) if isinstance(state, Tensor) else tuple(state)
-    per, directions = 4 if biases else 2, 2 if both else 1
-    axis, hidden, finals = 1 if batch_first else 0, inputs, []
-    for layer in range(layers):
-        sides = []
-        for direction in range(directions):
-            index = layer * directions + direction
-            w_in, w_own, *b = weights[index * per : (index + 1) * per]
-            gates = F.linear(hidden, w_in, b[0] if b else None).unbind(axis)
-            now = tuple(s[index] for s in states)
-            seen = []
-            for gate in reversed(gates) if direction else gates:
-                now = cell(gate, F.linear(now[0], w_own, b[1] if b else None), now)
-                seen.append(now[0])
-            sides.append(torch.stack(seen[::-1] if direction else seen, dim=axis))
-            finals.append(now)
-        hidden = torch.cat(sides, dim=-1)
-    return hidden, *(torch.stack([final[k] for final in finals]) for k in range(len(states)))
 
 
 def overlapping(regions: Sequence[Region]) -> bool:
