@@ -39,12 +39,17 @@ if TYPE_CHECKING:
     from isthmus.games.traffic.network import RoadNetwork
     from isthmus.games.traffic.tntp import read_tntp
     from isthmus.kernel.alignment import effective_rank, label_alignment
+    from isthmus.kernel.conjugate import conjugate_kernel
     from isthmus.kernel.distance import kernel_distance
+    from isthmus.kernel.estimates import estimate_kernel_distance, sketch_ntk, sketched_distance
     from isthmus.kernel.estimators import KernelGradientDescent, KernelRidge, KernelRidgeClassifier
     from isthmus.kernel.infinite_width import InfiniteWidth
-    from isthmus.kernel.methods import Auto, JacobianContraction, Structured
+    from isthmus.kernel.methods import Auto, JacobianContraction, NtkVectorProducts, Structured
     from isthmus.kernel.ntk import empirical_ntk
+    from isthmus.kernel.operator import ntk_operator
+    from isthmus.kernel.outputs import OutputIndex, RandomOutputs
     from isthmus.kernel.ridge import KernelSpectrum, kernel_ridge
+    from isthmus.kernel.spectrum import ntk_eigenvalues
     from isthmus.model.data import Task, builtin_task
     from isthmus.model.network import Network
     from isthmus.model.problem import Problem
@@ -76,8 +81,11 @@ _NAMES = {
     "KernelRidgeClassifier": "isthmus.kernel.estimators",
     "KernelSpectrum": "isthmus.kernel.ridge",
     "Network": "isthmus.model.network",
+    "NtkVectorProducts": "isthmus.kernel.methods",
+    "OutputIndex": "isthmus.kernel.outputs",
     "PathGame": "isthmus.games.pathgame",
     "Problem": "isthmus.model.problem",
+    "RandomOutputs": "isthmus.kernel.outputs",
     "Recorder": "isthmus.training.recorder",
     "RoadNetwork": "isthmus.games.traffic.network",
     "Seed": "isthmus._core.seeds",
@@ -90,11 +98,13 @@ _NAMES = {
     "builtin_task": "isthmus.model.data",
     "census": "isthmus.embedding.census",
     "certify": "isthmus.curvature.certify",
+    "conjugate_kernel": "isthmus.kernel.conjugate",
     "critical_subspaces": "isthmus.combinatorics.subspaces",
     "effective_rank": "isthmus.kernel.alignment",
     "empirical_ntk": "isthmus.kernel.ntk",
     "error_barrier": "isthmus.curvature.barrier",
     "escape": "isthmus.embedding.escape",
+    "estimate_kernel_distance": "isthmus.kernel.estimates",
     "exchangeable_units": "isthmus.model.units",
     "expansion_manifold": "isthmus.symmetry.expansion",
     "ggn_operator": "isthmus.curvature.operators",
@@ -108,6 +118,8 @@ _NAMES = {
     "load_record": "isthmus.results.catalog",
     "loss_along_line": "isthmus.curvature.lines",
     "minima_subspaces": "isthmus.combinatorics.subspaces",
+    "ntk_eigenvalues": "isthmus.kernel.spectrum",
+    "ntk_operator": "isthmus.kernel.operator",
     "open_trajectory": "isthmus.training.trajectory",
     "path_profile": "isthmus.symmetry.profile",
     "plant": "isthmus.embedding.plant",
@@ -122,6 +134,8 @@ _NAMES = {
     "render": "isthmus.report.atlas",
     "replay": "isthmus.training.trajectory",
     "shrink": "isthmus.embedding.shrink",
+    "sketch_ntk": "isthmus.kernel.estimates",
+    "sketched_distance": "isthmus.kernel.estimates",
     "social_optimum": "isthmus.games.equilibrium",
     "spectral_density": "isthmus.curvature.density",
     "spectrum": "isthmus.dynamics.spectrum",
@@ -151,8 +165,11 @@ __all__ = [
     "KernelRidgeClassifier",
     "KernelSpectrum",
     "Network",
+    "NtkVectorProducts",
+    "OutputIndex",
     "PathGame",
     "Problem",
+    "RandomOutputs",
     "Recorder",
     "RoadNetwork",
     "Seed",
@@ -165,11 +182,13 @@ __all__ = [
     "builtin_task",
     "census",
     "certify",
+    "conjugate_kernel",
     "critical_subspaces",
     "effective_rank",
     "empirical_ntk",
     "error_barrier",
     "escape",
+    "estimate_kernel_distance",
     "exchangeable_units",
     "expansion_manifold",
     "ggn_operator",
@@ -183,6 +202,8 @@ __all__ = [
     "load_record",
     "loss_along_line",
     "minima_subspaces",
+    "ntk_eigenvalues",
+    "ntk_operator",
     "open_trajectory",
     "path_profile",
     "plant",
@@ -197,6 +218,8 @@ __all__ = [
     "render",
     "replay",
     "shrink",
+    "sketch_ntk",
+    "sketched_distance",
     "social_optimum",
     "spectral_density",
     "spectrum",

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from isthmus._core.errors import BatchCoupled, InputError, ModelError, ShapeError, VerificationError
-from isthmus.kernel import Auto, JacobianContraction, Structured, empirical_ntk
+from isthmus.kernel import Auto, JacobianContraction, NtkVectorProducts, Structured, empirical_ntk
 from isthmus.kernel.methods import Computed, Method
 from isthmus.model.network import Network
 from tests.conformance.kernel_methods import KernelMethodSuite
 from tests.model.networks import build
 from tests.reference.kernels import linear_ntk, two_layer_relu_ntk
 
-METHODS = [Structured(), JacobianContraction(), Auto()]
+METHODS = [Structured(), JacobianContraction(), NtkVectorProducts(), Auto()]
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: type(method).__name__)
 
 
@@ -27,6 +27,11 @@ class TestStructured(KernelMethodSuite):
 class TestJacobianContraction(KernelMethodSuite):
     def method(self) -> Method:
         return JacobianContraction()
+
+
+class TestNtkVectorProducts(KernelMethodSuite):
+    def method(self) -> Method:
+        return NtkVectorProducts()
 
 
 class TestAuto(KernelMethodSuite):
@@ -56,7 +61,7 @@ def test_two_layer_relu_by_hand(method: Method) -> None:
 
 @each_method
 def test_many_tiles_in_both_directions(method: Method) -> None:
-    """10 outputs: a tile holds 32 samples, so 75 x 41 samples leave odd tiles at both ends."""
+    """10 outputs: a tile holds 64 samples, so 75 x 41 samples leave odd tiles at both ends."""
     module = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 10)).double()
     x, y = torch.randn(75, 3, dtype=torch.float64), torch.randn(41, 3, dtype=torch.float64)
     jacobian = torch.func.vmap(torch.func.jacrev(lambda p, a: torch.func.functional_call(module, p, (a,))), (None, 0))
@@ -143,8 +148,8 @@ def test_bad_inputs_are_refused(inputs: object, words: str) -> None:
     for sides in ((inputs, None), (torch.randn(2, 4), inputs)):
         with pytest.raises(InputError, match=words):
             empirical_ntk(nn.Linear(4, 2), *sides)
-    with pytest.raises(InputError, match="'full' or 'trace'"):
-        empirical_ntk(nn.Linear(4, 2), torch.randn(3, 4), outputs="sum")
+    with pytest.raises(InputError, match="'full', 'trace', 'sum'"):
+        empirical_ntk(nn.Linear(4, 2), torch.randn(3, 4), outputs="mean")
     for sides in ((torch.randn(3, 5), None), (torch.randn(3, 4), torch.randn(3, 5))):
         with pytest.raises(ShapeError, match="does not accept"):
             empirical_ntk(nn.Linear(4, 2), *sides)

@@ -1,4 +1,4 @@
-"""Layer-level knowledge: drawing again, measuring norms anew, capturing Linear layers, scoring."""
+"""Layer-level knowledge: drawing again, measuring norms anew, scoring."""
 
 import copy
 
@@ -11,15 +11,12 @@ from isthmus._core.errors import InputError, UnsupportedLayer
 from isthmus._core.seeds import Seed
 from isthmus.linops.random import forked_rng
 from isthmus.model import evaluation
-from isthmus.model.capture import capturable, linear_factors
 from isthmus.model.evaluation import evaluate
 from isthmus.model.initialization import reinitialized
 from isthmus.model.network import Network
 from isthmus.model.normalization import has_running_statistics, recalibrated
 from isthmus.model.problem import Problem
 from tests.model.networks import NETWORKS, build, cnn, mlp
-from tests.peers.test_first_and_second_order import Functional
-from tests.reference.derivatives import dense_jacobian
 
 each_network = pytest.mark.parametrize("name", NETWORKS)
 
@@ -91,33 +88,6 @@ def test_recalibration_measures_both_norms_by_hand(training: bool) -> None:
         np.testing.assert_allclose(found[f"{name}.running_mean"], values.mean(0), atol=1e-12)
         np.testing.assert_allclose(found[f"{name}.running_var"], values.var(0, ddof=1), atol=1e-12)
     assert problem.network.buffers["1.running_mean"].abs().max() == 0, "the problem itself keeps its own"
-
-
-@each_network
-def test_captured_factors_are_the_jacobian_s_blocks(name: str) -> None:
-    module, inputs, _ = build(name)
-    network = Network(module)
-    served = capturable(network, inputs)
-    blocks = {}
-    start, dense = 0, dense_jacobian(module, inputs)
-    for key, value in network.parameters.items():
-        blocks[key] = dense[..., start : start + value.numel()]
-        start += value.numel()
-    for factor in linear_factors(network, inputs, served):
-        weight = torch.einsum("ncuo,nui->ncoi", factor.deltas, factor.inputs).flatten(2)
-        torch.testing.assert_close(weight, blocks[f"{factor.name}.weight"], rtol=1e-9, atol=1e-11)
-        if factor.bias:
-            torch.testing.assert_close(factor.deltas.sum(2), blocks[f"{factor.name}.bias"], rtol=1e-9, atol=1e-11)
-
-
-def test_only_layers_that_tell_the_whole_story_are_captured() -> None:
-    expected = {"mlp": {"0", "2", "4"}, "linear called twice": {"shared", "head"}, "tied weights": {"4"}, "lstm": {"head"}}
-    for name, layers in expected.items():
-        module, inputs, _ = build(name)
-        assert set(capturable(Network(module), inputs)) == layers, name
-    hidden = Functional().double()
-    assert capturable(Network(hidden), torch.randn(3, 4, dtype=torch.float64)) == {}
-    assert linear_factors(Network(hidden), torch.randn(3, 4, dtype=torch.float64), {}) == []
 
 
 @pytest.mark.parametrize("rows", [1, 3, 100])

@@ -1,17 +1,23 @@
 """Ways to compute the empirical tangent kernel; all are exact and agree to rounding."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from isthmus._core.plan import Plan
-from isthmus.engine.memory import require_memory
-from isthmus.kernel.structured import Contribution, add_trace, fill, gram_contribution, linear_contribution
-from isthmus.model.capture import capturable, linear_factors
-from isthmus.model.derivatives import jacobian
+from isthmus.engine.memory import available_bytes, require_memory
+from isthmus.kernel.structured import Share, Sizes, choose, passes, row_contribution
+from isthmus.kernel.tiles import Contribution, fill
+from isthmus.model.capture import Capture, Part, capture, understand
+from isthmus.model.derivatives import graph_bytes, jacobian, output_jvp
 from isthmus.model.network import Network
+from isthmus.model.uses import Convolution, Lookup, Product, Scale, Use
+
+_BUDGET = 2**26
+_FORWARD_MODE = 3.0
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class Method(ABC):
 
     @abstractmethod
     def plan(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Plan:
-        """Forecast operations and peak bytes for these inputs."""
+        """Forecast operations and peak bytes for these inputs; `outputs` is ``"full"`` or ``"trace"``."""
 
     @abstractmethod
     def compute(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Computed:
@@ -44,137 +50,198 @@ class JacobianContraction(Method):
     """Form the Jacobian ``(n, c, p)`` and multiply: works for every network, memory ``n c p``."""
 
     def plan(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Plan:
-        """Forecast: ``2 (nc)(md) p`` operations, half of it when both sides are equal."""
-        sizes = _Sizes.of(network, inputs, others, outputs)
-        jacobians = (sizes.n + (0 if others is None else sizes.m)) * sizes.c * network.size
-        return Plan("Jacobian contraction", sizes.pairs * 2 * network.size, sizes.bytes(jacobians + sizes.entries))
+        """Forecast: c backward passes a sample, and ``2 (nc)(md) p`` operations, half of it when both sides are equal."""
+        known = _understood(network, inputs, others)
+        sizes = _sizes(network, inputs, others, outputs, known.outputs)
+        flops = sizes.contractions * 2 * network.size + sizes.rows * 2 * max(_uses_flops(known.sample), 2.0 * network.size)
+        return Plan("Jacobian contraction", flops, sizes.itemsize * float(sizes.rows * network.size + sizes.entries))
 
     def compute(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Computed:
         """The kernel by ``J J'^T``."""
         plan = self.plan(network, inputs, others, outputs)
-        kernel = _empty(plan, network, inputs, others, outputs)
-        rows, columns = _jacobians(network, inputs, others)
-        if outputs == "trace":
-            kernel[:, 0, :, 0] = rows.flatten(1) @ columns.flatten(1).T
-        else:
-            fill(kernel, [gram_contribution(rows, columns)], symmetric=others is None)
+        kernel = _empty(plan, _sizes(network, inputs, others, outputs), network)
+        fill(kernel, [_jacobian_contribution(network, inputs, others, outputs)], symmetric=others is None)
         return Computed(kernel, dict.fromkeys(_owners(network), "Jacobian contraction"), plan)
 
 
 @dataclass(frozen=True)
-class Structured(Method):
-    """Layer products for Linear layers, Jacobian contraction for all other parameters."""
+class NtkVectorProducts(Method):
+    """One column at a time, ``J (J'^T e)``: memory of one gradient, time of n c forward-mode passes over all samples.
+
+    The choice when neither the Jacobian nor the layers' factors fit in memory, or when outputs are many and a forward
+    pass is cheap beside the parameters.
+    """
 
     def plan(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Plan:
-        """Forecast from the layers' shapes, read off a few samples."""
-        return self._forecast(network, inputs, others, outputs, capturable(network, inputs))
+        """Forecast: a backward pass of one sample and a forward-mode pass of n samples for each column."""
+        known = _understood(network, inputs, others)
+        sizes = _sizes(network, inputs, others, outputs, known.outputs)
+        flops = sizes.samples * sizes.c * _FORWARD_MODE * max(_uses_flops(known.sample), 2.0 * network.size)
+        bytes = sizes.itemsize * float(sizes.entries + (sizes.c + 1) * network.size)
+        return Plan("NTK-vector products", flops, bytes + graph_bytes(network, inputs) * len(inputs))
 
-    def _forecast(
-        self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str, served: dict[str, nn.Linear]
-    ) -> Plan:
-        sizes = _Sizes.of(network, inputs, others, outputs)
-        factors = linear_factors(network, inputs[:1], served)
-        rest = _rest(network, list(served))
-        flops, stored = sizes.pairs * 2 * rest.layout.size if rest else 0.0, (sizes.n * sizes.c * rest.layout.size if rest else 0)
-        for factor in factors:
-            (_, positions, fan_in), fan_out = factor.inputs.shape, factor.deltas.shape[-1]
-            stored += sizes.n * positions * (fan_in + sizes.c * fan_out)
-            if positions == 1:
-                flops += sizes.pairs * 2 * fan_out + sizes.samples * 2 * fan_in
-            else:
-                flops += (sizes.pairs + sizes.n * positions) * 2 * fan_out * fan_in
-                stored += sizes.n * sizes.c * fan_out * fan_in
-        sides = 1 if others is None else 2
-        names = f"{len(served)} Linear layers structured" + (", the rest by Jacobian contraction" if rest else "")
-        return Plan(f"structured ({names})", flops, sizes.bytes(stored * sides + sizes.entries))
+    def compute(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Computed:
+        """The kernel, column by column; with equal sides only for samples up to the column's."""
+        plan = self.plan(network, inputs, others, outputs)
+        kernel = _empty(plan, _sizes(network, inputs, others, outputs), network)
+        right = inputs if others is None else others
+        for j in range(len(right)):
+            rows = slice(0, j + 1) if others is None else slice(0, len(inputs))
+            gradients = jacobian(network, right[j : j + 1])[0]
+            columns = torch.stack([output_jvp(network, inputs[rows], gradient) for gradient in gradients], dim=2)
+            block = columns.diagonal(dim1=1, dim2=2).sum(1)[:, None, None] if outputs == "trace" else columns
+            kernel[rows, :, j] = block
+            if others is None:
+                kernel[j, :, rows] = block.permute(2, 0, 1)
+        return Computed(kernel, dict.fromkeys(_owners(network), "NTK-vector products"), plan)
+
+
+@dataclass(frozen=True)
+class Structured(Method):
+    """Layer by layer from what went in and the outputs' derivatives at what came out, without a Jacobian.
+
+    Rules serve Linear and matrix products, Conv (any stride, padding, dilation, groups), Embedding, the affine
+    parameters of Layer-, RMS-, Group-, Instance- and evaluating BatchNorm, PReLU, added and multiplied parameters,
+    nn.MultiheadAttention, and LSTM, GRU and RNN through their formulas; parameters used twice or tied include all
+    cross terms. Each layer takes the cheaper of the Gram matrix over positions and per-sample gradients. Parameters
+    without a rule get their exact Jacobian by autograd, and the record names them.
+
+    Args:
+        budget: bytes of per-sample gradients held at once, at least; a quarter of the kernel's size when that is more.
+    """
+
+    budget: float = field(default=_BUDGET, kw_only=True)
+
+    def plan(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Plan:
+        """Forecast from the layers' shapes, read off three samples."""
+        known = _understood(network, inputs, others)
+        return self._forecast(network, known, _sizes(network, inputs, others, outputs, known.outputs))
 
     def compute(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Computed:
         """The kernel, layer by layer."""
-        served = capturable(network, inputs)
-        plan = self._forecast(network, inputs, others, outputs, served)
-        kernel = _empty(plan, network, inputs, others, outputs)
-        left = linear_factors(network, inputs, served)
-        right = left if others is None else linear_factors(network, others, served)
-        rest = _rest(network, list(served))
-        rows = _jacobians(rest, inputs, others) if rest else None
-        if outputs == "trace":
-            for one, other in zip(left, right, strict=True):
-                add_trace(kernel[:, 0, :, 0], one, other)
-            if rows is not None:
-                kernel[:, 0, :, 0] += rows[0].flatten(1) @ rows[1].flatten(1).T
-        else:
-            parts: list[Contribution] = [linear_contribution(*pair) for pair in zip(left, right, strict=True)]
-            parts += [gram_contribution(*rows)] if rows is not None else []
-            fill(kernel, parts, symmetric=others is None)
-        names = dict.fromkeys(served, "structured Linear")
-        return Computed(kernel, names | (dict.fromkeys(_owners(rest), "Jacobian contraction") if rest else {}), plan)
+        known = _understood(network, inputs, others)
+        sizes = _sizes(network, inputs, others, outputs, known.outputs)
+        plan = self._forecast(network, known, sizes)
+        kernel = _empty(plan, sizes, network)
+        left = capture(network, inputs, known)
+        right = left if others is None else capture(network, others, known)
+        shares = choose(left, sizes)
+        rest = [_jacobian_contribution(network.restricted(known.left), inputs, others, outputs)] if known.left else []
+        for number, group in enumerate(passes(shares, left, right, sizes, self._budget(sizes))):
+            fill(kernel, group + (rest if number == 0 else []), symmetric=others is None, fresh=number == 0)
+        return Computed(kernel, _rules(left, shares, known), plan)
+
+    def _forecast(self, network: Network, known: Capture, sizes: Sizes) -> Plan:
+        parts = known.sample
+        shares = choose(parts, sizes)
+        held = sizes.itemsize * sum(share.numbers for share in shares)
+        left = network.restricted(known.left).layout.size if known.left else 0
+        samples, once = sizes.rows / sizes.c, _uses_flops(parts)
+        stored = samples * _factor_numbers(parts, sizes.c) + sizes.rows * left + sizes.entries
+        flops = sum(share.flops for share in shares) + sizes.contractions * 2 * left
+        flops += samples * (1 + sizes.c) * once + (sizes.rows * 2 * once if left else 0)
+        patches = max((samples * _patch_numbers(part) for part in parts), default=0.0)
+        method = f"structured ({len(known.served)} parameters by layer products"
+        method += f", {len(known.left)} by Jacobian contraction)" if known.left else ")"
+        return Plan(method, flops, sizes.itemsize * (stored + patches) + min(self._budget(sizes), held))
+
+    def _budget(self, sizes: Sizes) -> float:
+        return max(self.budget, sizes.entries * sizes.itemsize / 4)
 
 
 @dataclass(frozen=True)
 class Auto(Method):
-    """Whichever of `Structured` and `JacobianContraction` needs fewer operations."""
+    """The method of least operations among those that fit in memory."""
 
     def choose(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Method:
         """The method that would run."""
-        options: list[Method] = [Structured(), JacobianContraction()]
-        return min(options, key=lambda method: method.plan(network, inputs, others, outputs).flops)
+        return self._ranked(network, inputs, others, outputs)[0][0]
 
     def plan(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Plan:
         """The chosen method's plan."""
-        return self.choose(network, inputs, others, outputs).plan(network, inputs, others, outputs)
+        return self._ranked(network, inputs, others, outputs)[0][1]
 
     def compute(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Computed:
         """The kernel by the chosen method."""
         return self.choose(network, inputs, others, outputs).compute(network, inputs, others, outputs)
 
-
-@dataclass(frozen=True)
-class _Sizes:
-    """Counts behind the cost model: entries that must be computed, symmetric half only when sides are equal."""
-
-    n: int
-    m: int
-    c: int
-    entries: int
-    pairs: float
-    samples: float
-    itemsize: int
-
-    @classmethod
-    def of(cls, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> "_Sizes":
-        n, m = len(inputs), len(inputs if others is None else others)
-        c = network(inputs[:1]).shape[1]
-        half = 0.5 if others is None else 1.0
-        square = n * m * (c * c if outputs == "full" else 1)
-        contracted = n * m * (c * c if outputs == "full" else c)
-        return cls(n, m, c, square, contracted * half, n * m * half, network.flat[:1].element_size())
-
-    def bytes(self, numbers: float) -> float:
-        return numbers * self.itemsize
+    def _ranked(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> list[tuple[Method, Plan]]:
+        """Methods and plans: those that fit by operations, then the others by memory."""
+        options: list[Method] = [Structured(), JacobianContraction(), NtkVectorProducts()]
+        plans = [(method, method.plan(network, inputs, others, outputs)) for method in options]
+        free = available_bytes()
+        return sorted(plans, key=lambda pair: (pair[1].bytes > free, pair[1].flops if pair[1].bytes <= free else pair[1].bytes))
 
 
-def _empty(plan: Plan, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Tensor:
+def _sizes(network: Network, inputs: Tensor, others: Tensor | None, outputs: str, width: int | None = None) -> Sizes:
+    return Sizes(
+        n=len(inputs),
+        m=len(inputs if others is None else others),
+        c=network(inputs[:1]).shape[1] if width is None else width,
+        sides=1 if others is None else 2,
+        trace=outputs == "trace",
+        itemsize=network.flat[:1].element_size(),
+    )
+
+
+def _empty(plan: Plan, sizes: Sizes, network: Network) -> Tensor:
     """Room for the kernel, asked for before it is taken."""
-    n, m = len(inputs), len(inputs if others is None else others)
-    size = network(inputs[:1]).shape[1]
-    instead = "outputs='trace'" if outputs == "full" and size > 1 else "fewer inputs, or several calls on pieces of `others`"
-    require_memory(plan.bytes, what=f"The kernel of {n} x {m} inputs with {size} outputs", instead=instead)
-    c = size if outputs == "full" else 1
-    make = torch.empty if outputs == "full" else torch.zeros
-    return make(n, c, m, c, dtype=network.dtype, device=network.device)
+    smaller = "fewer inputs" if sizes.trace or sizes.c == 1 else "outputs='trace'"
+    instead = f"{smaller}, or ntk_operator, which needs no kernel in memory"
+    what = f"The kernel of {sizes.n} x {sizes.m} inputs with {sizes.c} outputs"
+    require_memory(plan.bytes, what=what, instead=instead)
+    c = 1 if sizes.trace else sizes.c
+    return torch.empty(sizes.n, c, sizes.m, c, dtype=network.dtype, device=network.device)
 
 
-def _rest(network: Network, served: list[str]) -> Network | None:
-    """The network with only those parameters free that no structured layer serves."""
-    done = {f"{name}.{kind}" for name in served for kind in ("weight", "bias")}
-    left = [name for name in network.parameters if name not in done]
-    return network.restricted(left) if left else None
+def _understood(network: Network, inputs: Tensor, others: Tensor | None) -> Capture:
+    few = inputs[:4] if others is None or len(inputs) > 1 else torch.cat([inputs[:1], others[:3]])
+    return understand(network, few)
+
+
+def _jacobian_contribution(network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Contribution:
+    rows = jacobian(network, inputs)
+    return row_contribution(rows, rows if others is None else jacobian(network, others), trace=outputs == "trace")
 
 
 def _owners(network: Network) -> list[str]:
     return list(dict.fromkeys(name.rpartition(".")[0] or name for name in network.parameters))
 
 
-def _jacobians(network: Network, inputs: Tensor, others: Tensor | None) -> tuple[Tensor, Tensor]:
-    rows = jacobian(network, inputs)
-    return rows, rows if others is None else jacobian(network, others)
+def _rules(parts: Sequence[Part], shares: Sequence[Share], known: Capture) -> dict[str, str]:
+    """Module to the rule that served it, by its largest parameter; modules with parameters left say so."""
+    rules: dict[str, str] = {}
+    sizes: dict[str, int] = {}
+    for share in shares:
+        part = parts[share.part]
+        owner = part.region.name.rpartition(".")[0] or part.region.name
+        if part.uses[0].size > sizes.get(owner, 0):
+            sizes[owner] = part.uses[0].size
+            way = "Gram over positions" if share.gram else "per-sample gradients"
+            rules[owner] = f"{_FORMS.get(type(part.uses[0]), 'shift')}, {way}"
+    for name in known.left:
+        rules[name.rpartition(".")[0] or name] = "Jacobian contraction"
+    return rules
+
+
+_FORMS: dict[type[Use], str] = {Product: "product", Convolution: "convolution", Lookup: "lookup", Scale: "scale"}
+
+
+def _uses_flops(parts: Sequence[Part]) -> float:
+    """Operations of one sample's forward pass in the layers that have rules."""
+    return sum(2.0 * use.positions * use.size for part in parts for use in part.uses if not isinstance(use, Lookup))
+
+
+def _factor_numbers(parts: Sequence[Part], outputs: int) -> float:
+    """Numbers that one sample's factors hold; deltas shared by a weight and its bias count once."""
+    deltas = {use.deltas.data_ptr(): use.deltas[0, 0].numel() * outputs for part in parts for use in part.uses}
+    return float(sum(deltas.values()) + sum(_given_numbers(use) for part in parts for use in part.uses))
+
+
+def _given_numbers(use: Use) -> int:
+    given = use.images if isinstance(use, Convolution) else getattr(use, "inputs", None)
+    return 0 if given is None else given[0].numel()
+
+
+def _patch_numbers(part: Part) -> int:
+    return sum(use.positions * use.fan_in for use in part.uses if isinstance(use, Convolution))

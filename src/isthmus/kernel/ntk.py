@@ -1,7 +1,6 @@
 """The empirical tangent kernel."""
 
 import time
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +9,7 @@ from isthmus._core.errors import InputError, ShapeError, VerificationError
 from isthmus._core.seeds import Seed
 from isthmus._core.status import Status
 from isthmus.kernel.methods import Auto, Method
+from isthmus.kernel.outputs import Outputs, reduced
 from isthmus.linops.random import rademacher
 from isthmus.model.derivatives import output_vjp
 from isthmus.model.network import Network
@@ -17,7 +17,6 @@ from isthmus.model.problem import Problem, provenance
 from isthmus.results.kernel import Ntk
 from isthmus.results.provenance import Cost
 
-Outputs = Literal["full", "trace"]
 _AGREEMENT = {torch.float32: 2e-4, torch.float64: 1e-10}
 
 
@@ -32,16 +31,22 @@ def empirical_ntk(
 ) -> Ntk:
     """The tangent kernel of a network at its present parameters, exactly.
 
-    ``K[n, c, m, d] = sum_p df_c(x_n)/dw_p df_d(x'_m)/dw_p``, without any normalization. ``outputs="trace"`` sums over
-    c = d: ``K[n, m] = sum_c K[n, c, m, c]``, stored as ``(n, 1, m, 1)``; it is not divided by the number of outputs.
+    ``K[n, c, m, d] = sum_p df_c(x_n)/dw_p df_d(x'_m)/dw_p``, without any normalization. The other reductions over outputs
+    are stored as ``(n, 1, m, 1)``; never mix them:
+
+    * ``"trace"``: ``sum_c K[n, c, m, c]``, not divided by the number of outputs;
+    * ``"sum"``: the kernel of the summed outputs, ``sum_{c,d} K[n, c, m, d]``, c times cheaper;
+    * ``OutputIndex(k)``: of one output, ``K[n, k, m, k]``;
+    * ``RandomOutputs(q, seed)``: an unbiased estimate of the trace from q random combinations of outputs.
 
     Args:
         network: module, network or problem; outputs must be per-example functions (eval mode for BatchNorm, dropout).
         inputs: x, ``(n, ...)``, in the network's dtype.
         others: x', ``(m, ...)``; the same as `inputs` when left out, and then only half of the work is done.
         outputs: ``"full"`` when outputs interact (cross-entropy dynamics, distances), ``"trace"`` for kernel regression
-            shared over outputs, which needs ``c^2`` times less memory.
-        method: `Auto` by default; `Structured` and `JacobianContraction` by name. ``method.plan(...)`` tells the cost.
+            shared over outputs, which needs ``c^2`` times less memory; see above for the others.
+        method: `Auto` by default; `Structured`, `JacobianContraction` and `NtkVectorProducts` by name. ``method.plan(...)``
+            tells the cost.
         verify: compare one quadratic form ``z^T K z'`` with ``(J^T z).(J'^T z')`` from reverse mode.
 
     Returns:
@@ -57,25 +62,24 @@ def empirical_ntk(
         Jacot, Gabriel, Hongler 2018; layer products as in Novak, Sohl-Dickstein, Schoenholz 2022.
     """
     started, network = time.perf_counter(), Network.of(network)
-    _check(network, inputs, others, outputs)
-    done = method.compute(network, inputs, others, outputs)
+    _check(network, inputs, others)
+    reduction = reduced(outputs, network, inputs)
+    done = method.compute(reduction.network, inputs, others, reduction.kind)
     if verify:
-        _verify(done.kernel, network, inputs, inputs if others is None else others, outputs)
+        _verify(done.kernel, reduction.network, inputs, inputs if others is None else others, reduction.kind)
     return Ntk(
         kernel=done.kernel.cpu().numpy(),
-        outputs=outputs,
+        outputs=reduction.label,
         layers=done.layers,
-        status=Status.EXACT,
+        status=Status.ESTIMATED if reduction.error else Status.EXACT,
         method=done.plan.method,
-        error=None,
+        error=reduction.error,
         cost=Cost(seconds=time.perf_counter() - started, peak_bytes=int(done.plan.bytes)),
-        provenance=provenance(network, verified=verify),
+        provenance=provenance(network, reduction.seed, verified=verify),
     )
 
 
-def _check(network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> None:
-    if outputs not in ("full", "trace"):
-        raise InputError(f"outputs={outputs!r} is unknown; write 'full' or 'trace'.")
+def _check(network: Network, inputs: Tensor, others: Tensor | None) -> None:
     for name, side in (("inputs", inputs), ("others", others)):
         if side is None:
             continue

@@ -1,100 +1,291 @@
-"""Kernels from layer factors and Jacobian rows, tile by tile.
+"""What each part of a network adds to a kernel, in the cheaper of two ways.
 
-One position per sample: ``K[n,c,m,d] += (a_n . a_m + 1) (delta_nc . delta_md)``; the product of the deltas is formed
-in tiles that stay in cache, and multiplied by the inputs' Gram matrix while it is added (one pass). All layers add to
-a tile before it is stored. With equal sides only the tiles on and above the diagonal are computed, and each is stored
-twice. Several positions per sample: the per-sample gradients are formed and contracted.
+*Gram over positions*: ``K[n,c,m,d] += sum_{u,v} (a_nu . a_mv + 1) (delta_ncu . delta_mdv)`` for products (the 1 is the
+bias) and ``[t_nu = t_mv] (delta_ncu . delta_mdv)`` for lookups; one small product of deltas for each pair of positions,
+multiplied by the inputs' Gram while it is added. *Per-sample gradients*: the gradients are formed, all uses of a
+parameter summed, and contracted; this serves every form, in pieces that fit a memory budget.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from isthmus.model.capture import LinearFactor
+from isthmus.kernel.tiles import Contribution
+from isthmus.model.capture import Part
+from isthmus.model.uses import Convolution, Lookup, Product, Shift, Use
 
-_TILE_ROWS = 320
-
-#: adds one layer's share to a contiguous tile ``(high, c, wide, d)`` for the samples ``(rows, columns)``
-Contribution = Callable[[Tensor, slice, slice], None]
-
-
-def fill(kernel: Float[Tensor, "n c m d"], contributions: Sequence[Contribution], *, symmetric: bool) -> None:
-    """Store the sum of all contributions in ``kernel (n, c, m, d)``."""
-    n, c, m, d = kernel.shape
-    high, wide = max(1, _TILE_ROWS // c), max(1, _TILE_ROWS // d)
-    buffer = torch.empty(high * c * wide * d, dtype=kernel.dtype, device=kernel.device)
-    for i in range(0, n, high):
-        rows = slice(i, min(i + high, n))
-        for j in range(i if symmetric else 0, m, wide):
-            columns = slice(j, min(j + wide, m))
-            shape = (rows.stop - i, c, columns.stop - j, d)
-            tile = buffer[: shape[0] * c * shape[2] * d].view(shape).zero_()
-            for add in contributions:
-                add(tile, rows, columns)
-            kernel[rows, :, columns, :] = tile
-            if symmetric and j > i:
-                kernel[columns, :, rows, :] = tile.permute(2, 3, 0, 1)
+_HADAMARD = 16.0
 
 
-def linear_contribution(left: LinearFactor, right: LinearFactor) -> Contribution:
-    """What a Linear layer adds to a tile."""
-    if left.inputs.shape[1] != 1:
-        return gram_contribution(gradient_rows(left), gradient_rows(right))
-    gram = input_gram(left, right)
-    rows, columns = left.deltas[:, :, 0].contiguous(), right.deltas[:, :, 0].contiguous()
-    if _is_identity(rows) and _is_identity(columns):
-        return _diagonal_contribution(gram)
+@dataclass(frozen=True)
+class Sizes:
+    """Counts behind the cost model; the symmetric half only when both sides are equal.
 
-    def add(tile: Tensor, i: slice, j: slice) -> None:
-        product = rows[i].flatten(0, 1) @ columns[j].flatten(0, 1).T
-        tile.addcmul_(product.view(tile.shape), gram[i, None, j, None])
+    Attributes:
+        n: samples on the left; `m` on the right; `c` outputs.
+        sides: 1 when both sides are equal, else 2.
+        trace: whether outputs are summed over.
+        itemsize: bytes of a number.
+    """
 
-    return add
+    n: int
+    m: int
+    c: int
+    sides: int
+    trace: bool
+    itemsize: int
+
+    @property
+    def samples(self) -> float:
+        """Pairs of samples."""
+        return self.n * self.m * (0.5 if self.sides == 1 else 1.0)
+
+    @property
+    def contractions(self) -> float:
+        """Scalar products of gradients that a contraction takes: pairs of samples times pairs of outputs (or outputs)."""
+        return self.samples * self.c * (1 if self.trace else self.c)
+
+    @property
+    def entries(self) -> int:
+        """Numbers in the kernel."""
+        return self.n * self.m * (1 if self.trace else self.c**2)
+
+    @property
+    def rows(self) -> int:
+        """Rows of all Jacobians: samples of both sides times outputs."""
+        return (self.n + (self.m if self.sides == 2 else 0)) * self.c
 
 
-def gram_contribution(rows: Float[Tensor, "n c p"], columns: Float[Tensor, "m d p"]) -> Contribution:
-    """``J J'^T`` for Jacobian rows ``(n, c, p)`` and ``(m, d, p)``."""
+@dataclass(frozen=True)
+class Share:
+    """A part with the way chosen for it.
+
+    Attributes:
+        part: index of the part.
+        bias: index of the bias served along with it, or None.
+        gram: Gram over positions; else per-sample gradients.
+        flops: floating-point operations of it.
+        numbers: of per-sample gradients held at once for one unit; 0 for Gram.
+    """
+
+    part: int
+    bias: int | None
+    gram: bool
+    flops: float
+    numbers: float
+
+
+def choose(parts: Sequence[Part], sizes: Sizes) -> list[Share]:
+    """The cheaper way for every part, by operations; a bias joins its weight's Gram matrix where that is used.
+
+    Args:
+        parts: captured on any number of samples; only their shapes are read.
+        sizes: of the kernel.
+    """
+    biases = {part.points: k for k, part in enumerate(parts) if all(isinstance(use, Shift) for use in part.uses)}
+    shares: dict[int, Share] = {}
+    joined: set[int] = set()
+    for k, part in enumerate(parts):
+        rows = _rows_flops(part, sizes)
+        gram = _gram_flops(part, sizes) if _pairable(part) else float("inf")
+        if gram < rows:
+            bias = biases.get(part.points) if _products(part) else None
+            joined |= {bias} if bias is not None else set()
+            shares[k] = Share(k, bias, True, gram, 0.0)
+        else:
+            shares[k] = Share(k, None, False, rows, float(sizes.rows * part.uses[0].size))
+    return [share for k, share in shares.items() if k not in joined]
+
+
+def passes(
+    shares: Sequence[Share], left: Sequence[Part], right: Sequence[Part], sizes: Sizes, budget: float
+) -> Iterator[list[Contribution]]:
+    """Contributions in groups whose per-sample gradients stay within `budget` bytes; each group fills the kernel once."""
+    pieces = [piece for share in shares if not share.gram for piece in _pieces(left[share.part], sizes, budget)]
+    where = [share.part for share in shares if not share.gram for _ in _pieces(left[share.part], sizes, budget)]
+    group: list[tuple[int, slice, int]] = []
+    limit = max(budget / (sizes.rows * sizes.itemsize), 1)
+    for part, (cut, width) in zip(where, pieces, strict=True):
+        if group and sum(w for _, _, w in group) + width > limit:
+            yield [_rows_contribution(group, left, right, sizes)]
+            group = []
+        group.append((part, cut, width))
+    last = [_rows_contribution(group, left, right, sizes)] if group else []
+    grams = [share for share in shares if share.gram]
+    yield last + [_gram_contribution(share, left, right, sizes) for share in grams]
+
+
+def row_contribution(rows: Tensor, columns: Tensor, *, trace: bool) -> Contribution:
+    """``J J'^T`` for Jacobian rows ``(n, c, p)`` and ``(m, d, p)``; summed over equal outputs with `trace`."""
 
     def add(tile: Tensor, i: slice, j: slice) -> None:
         high, c, wide, d = tile.shape
-        tile.view(high * c, wide * d).addmm_(rows[i].flatten(0, 1), columns[j].flatten(0, 1).T)
+        a, b = (rows[i].flatten(1), columns[j].flatten(1)) if trace else (rows[i].flatten(0, 1), columns[j].flatten(0, 1))
+        tile.view(high * c, wide * d).addmm_(a, b.T)
 
     return add
 
 
-def add_trace(kernel: Float[Tensor, "n m"], left: LinearFactor, right: LinearFactor) -> None:
-    """Add a layer's block to the trace kernel ``(n, m)``: classes are stacked, no ``(nc)^2`` array appears."""
-    if left.inputs.shape[1] == 1:
-        deltas = left.deltas.flatten(1) @ right.deltas.flatten(1).T
-        kernel.addcmul_(deltas, input_gram(left, right))
-    else:
-        kernel += gradient_rows(left).flatten(1) @ gradient_rows(right).flatten(1).T
+def _products(part: Part) -> bool:
+    """Whether all uses are outer products in one orientation."""
+    plain = [use for use in part.uses if isinstance(use, Product) or (isinstance(use, Convolution) and use.groups == 1)]
+    return len(plain) == len(part.uses) and len({isinstance(use, Product) and use.transposed for use in plain}) == 1
 
 
-def input_gram(left: LinearFactor, right: LinearFactor) -> Float[Tensor, "n m"]:
-    """``a_n . a_m`` (weight) ``+ 1`` (bias), ``(n, m)``, for one position per sample."""
-    a, b = left.inputs[:, 0], right.inputs[:, 0]
-    gram = a @ b.T if left.weight else torch.zeros(len(a), len(b), dtype=a.dtype, device=a.device)
-    return gram + 1 if left.bias else gram
+def _pairable(part: Part) -> bool:
+    return _products(part) or all(isinstance(use, Lookup) for use in part.uses)
 
 
-def gradient_rows(factor: LinearFactor) -> Float[Tensor, "n c p"]:
-    """Per-sample gradients of weight and bias, ``(n, c, out * in [+ out])``."""
-    parts = []
-    if factor.weight:
-        parts.append(torch.einsum("ncuo,nui->ncoi", factor.deltas, factor.inputs).flatten(2))
-    if factor.bias:
-        parts.append(factor.deltas.sum(2))
-    return torch.cat(parts, dim=2)
+def _fans(part: Part) -> tuple[int, int, int]:
+    """Positions over all uses, numbers in an input and in a delta."""
+    first = part.uses[0]
+    positions = sum(use.positions for use in part.uses)
+    if isinstance(first, Lookup):
+        return positions, 1, first.deltas.shape[-1]
+    return positions, first.size // first.deltas.shape[-1], first.deltas.shape[-1]
 
 
-def _diagonal_contribution(gram: Tensor) -> Contribution:
+def _gram_flops(part: Part, sizes: Sizes) -> float:
+    positions, fan_in, fan_out = _fans(part)
+    if positions == 1 and fan_out == sizes.c and bool((part.uses[0].deltas == part.uses[0].deltas[:1]).all()):
+        return 2.0 * fan_in * sizes.samples
+    hadamard = _HADAMARD * (sizes.samples if sizes.trace else sizes.contractions)
+    return positions**2 * (2.0 * fan_out * sizes.contractions + 2.0 * fan_in * sizes.samples + (hadamard if positions > 1 else 0))
+
+
+def _rows_flops(part: Part, sizes: Sizes) -> float:
+    forming = sum(use.positions for use in part.uses) * 2.0 * part.uses[0].size * sizes.rows
+    return forming + 2.0 * part.uses[0].size * sizes.contractions
+
+
+def _pieces(part: Part, sizes: Sizes, budget: float) -> list[tuple[slice, int]]:
+    """Cuts of the part's first axis whose gradients fit the budget, each with its width in numbers."""
+    units = {use.units for use in part.uses}
+    size = part.uses[0].size
+    if len(units) > 1:
+        return [(slice(0, max(units)), size)]
+    count = units.pop()
+    each = size // count
+    step = max(1, min(count, int(budget / (sizes.rows * sizes.itemsize * each))))
+    return [(slice(k, min(k + step, count)), (min(k + step, count) - k) * each) for k in range(0, count, step)]
+
+
+def _rows_contribution(
+    group: list[tuple[int, slice, int]], left: Sequence[Part], right: Sequence[Part], sizes: Sizes
+) -> Contribution:
+    rows = _gathered(group, left)
+    return row_contribution(rows, rows if sizes.sides == 1 else _gathered(group, right), trace=sizes.trace)
+
+
+def _gathered(group: list[tuple[int, slice, int]], parts: Sequence[Part]) -> Tensor:
+    """Per-sample gradients of several pieces side by side, ``(n, c, numbers)``; uses of a part are summed."""
+    if len(group) == 1:
+        return _summed_rows(parts[group[0][0]].uses, group[0][1])
+    deltas = parts[group[0][0]].uses[0].deltas
+    made = deltas.new_empty(*deltas.shape[:2], sum(width for _, _, width in group))
+    start = 0
+    for index, cut, width in group:
+        made[:, :, start : start + width] = _summed_rows(parts[index].uses, cut)
+        start += width
+    return made
+
+
+def _summed_rows(uses: Sequence[Use], cut: slice) -> Tensor:
+    total = uses[0].rows(cut)
+    for use in uses[1:]:
+        total = total + use.rows(cut)
+    return total
+
+
+def _gram_contribution(share: Share, left: Sequence[Part], right: Sequence[Part], sizes: Sizes) -> Contribution:
+    one, other = _Factor.of(left[share.part]), _Factor.of(right[share.part])
+    shift = 1.0 if share.bias is not None else 0.0
+    if one.positions == 1 and other.positions == 1:
+        return _single_contribution(one, other, shift, sizes.trace)
+    scratch = _Scratch()
+
     def add(tile: Tensor, i: slice, j: slice) -> None:
-        tile.diagonal(dim1=1, dim2=3).add_(gram[i, j, None])
+        for u in range(one.positions):
+            for v in range(other.positions):
+                gram = one.gram(other, i, u, j, v).add_(shift)
+                scratch.add_product(tile, one.rows(i, u, sizes.trace), other.rows(j, v, sizes.trace), gram)
 
     return add
+
+
+def _single_contribution(one: "_Factor", other: "_Factor", shift: float, trace: bool) -> Contribution:
+    """One position a sample: the inputs' Gram matrix is small beside a full kernel and is formed once."""
+    whole = slice(None)
+    known = None if trace else one.gram(other, whole, 0, whole, 0).add_(shift)
+    identity = all(_is_identity(factor.deltas[:, :, 0]) for factor in (one, other))
+    scratch = _Scratch()
+
+    def add(tile: Tensor, i: slice, j: slice) -> None:
+        gram = one.gram(other, i, 0, j, 0).add_(shift) if known is None else known[i, j]
+        if identity and trace:
+            tile.add_(gram[:, None, :, None], alpha=one.deltas.shape[1])
+        elif identity:
+            tile.diagonal(dim1=1, dim2=3).add_(gram[..., None])
+        else:
+            scratch.add_product(tile, one.rows(i, 0, trace), other.rows(j, 0, trace), gram)
+
+    return add
+
+
+@dataclass(frozen=True)
+class _Factor:
+    """All positions of all uses of a part: deltas ``(n, c, u, out)``, and inputs ``(n, u, in)`` or tokens ``(n, u)``."""
+
+    deltas: Tensor
+    inputs: Tensor
+    ignored: int | None
+
+    @classmethod
+    def of(cls, part: Part) -> "_Factor":
+        uses = [use.prepared() for use in part.uses]
+        deltas = _joined([use.deltas for use in uses], 2)
+        if isinstance(uses[0], Lookup):
+            return cls(deltas, _joined([use.tokens for use in uses if isinstance(use, Lookup)], 1), uses[0].ignored)
+        return cls(deltas, _joined([use.inputs for use in uses if isinstance(use, Product)], 1), None)
+
+    @property
+    def positions(self) -> int:
+        return self.deltas.shape[2]
+
+    def gram(self, other: "_Factor", i: slice, u: int, j: slice, v: int) -> Tensor:
+        """``a_nu . a_mv``, or whether tokens are equal, for the samples (i, j)."""
+        a, b = self.inputs[i, u], other.inputs[j, v]
+        if self.ignored is None:
+            return a @ b.T
+        return ((a[:, None] == b[None]) & (a != self.ignored)[:, None]).to(self.deltas.dtype)
+
+    def rows(self, i: slice, u: int, trace: bool) -> Tensor:
+        """Deltas of the samples i at position u as rows ``(n c, out)``, or ``(n, c out)`` for the trace."""
+        chosen = self.deltas[i, :, u]
+        return chosen.flatten(1) if trace else chosen.flatten(0, 1)
+
+
+class _Scratch:
+    """Memory for the product of deltas and for the spread Gram matrix, used again for tiles of the same shape."""
+
+    def __init__(self) -> None:
+        self._known: dict[torch.Size, tuple[Tensor, Tensor]] = {}
+
+    def add_product(self, tile: Tensor, rows: Tensor, columns: Tensor, gram: Tensor) -> None:
+        """``tile[n, c, m, d] += gram[n, m] (rows columns^T)[nc, md]``."""
+        high, c, wide, d = tile.shape
+        if tile.shape not in self._known:
+            self._known[tile.shape] = tile.new_empty(high * c, wide * d), tile.new_empty(high, wide, d)
+        product, spread = self._known[tile.shape]
+        torch.mm(rows, columns.T, out=product)
+        spread.copy_(gram[..., None].expand(spread.shape))
+        tile.view(high, c, wide * d).addcmul_(product.view(high, c, wide * d), spread.view(high, 1, wide * d))
+
+
+def _joined(tensors: Sequence[Tensor], axis: int) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors), dim=axis)
 
 
 def _is_identity(deltas: Tensor) -> bool:

@@ -1,136 +1,272 @@
-"""What a Linear layer's share of a Jacobian is made of: its inputs, and the outputs' derivatives at its output.
+"""The parts of a Jacobian, parameter by parameter: which operations took it, what went in, and the outputs' derivatives.
 
-For a Linear layer called once or more, ``df_c(x_n)/dW = sum_u delta[c, n, u, :] a[n, u, :]^T`` where u runs over all
-positions of all calls. A layer whose product does not reproduce autograd's own gradient (its weight is used elsewhere,
-or the layer is bypassed) is not captured.
+What the rules of `isthmus.model.interception` see is believed only when it reproduces autograd's own gradient on a few
+samples with random cotangents; a parameter for which it does not (an operation without a rule took it, or examples are
+mixed) is left to the caller, by name.
 """
 
+import itertools
+import math
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from isthmus._core.errors import UnsupportedLayer
 from isthmus._core.numerics import tolerance
 from isthmus._core.seeds import Seed
-from isthmus.linops.random import rademacher
-from isthmus.model.derivatives import exact_kernels, output_vjp
+from isthmus.engine.memory import chunks
+from isthmus.linops.random import gaussian
+from isthmus.model.derivatives import default_chunk, exact_kernels
+from isthmus.model.interception import Call, Interception, Operation, Region, overlapping
 from isthmus.model.network import Network
+from isthmus.model.uses import Use
 
-_FEW = 4
+_TRIES = 16
 
 
 @dataclass(frozen=True)
-class LinearFactor:
-    """One Linear layer's inputs and output derivatives.
+class Layout:
+    """Where the samples are in an operation's output.
 
     Attributes:
-        name: of the module.
-        inputs: a, ``(n, u, in)``.
-        deltas: ``df_c / d(layer output)``, ``(n, c, u, out)``.
-        bias: whether the layer has a trainable bias.
-        weight: whether its weight is trainable.
+        axis: of the samples.
+        outer: whether the batch axis holds ``positions * samples`` with the positions outside (else inside).
     """
 
-    name: str
-    inputs: Float[Tensor, "n u i"]
-    deltas: Float[Tensor, "n c u o"]
-    bias: bool
-    weight: bool
+    axis: int
+    outer: bool = False
+
+    def samples_first(self, tensor: Tensor, samples: int) -> Tensor:
+        """``(n, l, ...)`` where l counts what is folded into the batch axis."""
+        if self.axis > 0:
+            return tensor.movedim(self.axis, 0).unsqueeze(1)
+        if self.outer:
+            return tensor.unflatten(0, (-1, samples)).transpose(0, 1)
+        return tensor.unflatten(0, (samples, -1))
 
 
-def linear_factors(network: Network, inputs: Tensor, names: Mapping[str, nn.Linear]) -> list[LinearFactor]:
-    """Capture the named Linear layers on these inputs.
+@dataclass(frozen=True)
+class Capture:
+    """Which parameters are served by rules, and how to read the operations that take them.
+
+    Attributes:
+        layouts: operation number to layout, for the operations to differentiate at.
+        served: parameter name to the numbers of the operations that take it.
+        left: parameters without a rule.
+        sample: the parts on three samples and one combination of the outputs: what shapes they have, so what they cost.
+        outputs: of the network.
+    """
+
+    layouts: dict[int, Layout]
+    served: dict[str, list[int]]
+    left: list[str]
+    sample: "list[Part]"
+    outputs: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """One region of a parameter with all its uses; their sum is its share of the Jacobian."""
+
+    region: Region
+    uses: list[Use]
+    points: tuple[int, ...]
+
+
+def understand(network: Network, inputs: Tensor) -> Capture:
+    """Find the operations that take parameters, and check them against autograd.
 
     Args:
         network: per-example network.
-        inputs: ``(n, ...)``.
-        names: module name to layer, as `capturable` gives them.
+        inputs: ``(n, ...)``; a few of them are used.
 
     Returns:
-        One factor per layer. Cost: one forward pass and c backward passes that stop at the layers' outputs.
+        What can be captured. Cost: two forward passes of two and three samples, and two backward passes of three, from
+        one random combination of the outputs (rules are linear in the deltas, so that one decides for all).
     """
-    if not names:
-        return []
-    calls: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in names}
-    with exact_kernels(network), _recording(names, calls):
-        outputs = network.apply(network.parameters, inputs)
-        watched = [z for name in names for _, z in calls[name]]
-        gradients = [_gradients(column, watched) for column in outputs.unbind(1)]
-    factors, position = [], 0
-    for name in names:
-        count = len(calls[name])
-        if count == 0:
-            continue
-        a = torch.cat([_positions(x, len(inputs)) for x, _ in calls[name]], dim=1)
-        mine = [torch.cat([_positions(g, len(inputs)) for g in row[position : position + count]], dim=1) for row in gradients]
-        position += count
-        free = network.parameters
-        factors.append(LinearFactor(name, a, torch.stack(mine, dim=1), f"{name}.bias" in free, f"{name}.weight" in free))
-    return factors
+    two, three = (inputs[torch.arange(count) % len(inputs)] for count in (2, 3))
+    leaves = {name: value.detach().requires_grad_() for name, value in network.parameters.items()}
+    recorder, raw = _record(network, three, None, leaves)
+    layouts = _layouts(_record(network, two, set())[0].operations, recorder.operations)
+    mixing = gaussian(raw.shape[1:], Seed(0).child("capture", "outputs"), network.dtype, network.device)
+    cotangents = gaussian((len(three), 1), Seed(0).child("capture", "samples"), network.dtype, network.device)
+    outputs = (raw @ mixing)[:, None]
+    truth = dict(zip(leaves, _pulled_back(outputs, list(leaves.values()), cotangents), strict=True))
+    whole = math.sqrt(sum(float(part.norm()) ** 2 for part in truth.values()))
+    numbers = sorted(layouts)
+    stacked = dict(zip(numbers, _stacked(outputs, [recorder.operations[i].point for i in numbers]), strict=True))
+    served, chosen = {}, {}
+    for name in network.parameters:
+        mine = [i for i in numbers if any(call.region.name == name for call in recorder.operations[i].calls)]
+        options = [_options(layouts[i], recorder.operations[i].point, len(three)) for i in mine]
+        for combination in itertools.islice(itertools.product(*options), _TRIES if mine else 0):
+            tried = dict(zip(mine, combination, strict=True))
+            if _reproduces(name, recorder.operations, stacked, tried, cotangents, truth[name], whole):
+                served[name] = mine
+                chosen |= tried
+                break
+    left = [name for name in network.parameters if name not in served]
+    return Capture(chosen, served, left, _sample(served, chosen, recorder.operations, stacked, len(three)), raw.shape[1])
 
 
-def capturable(network: Network, inputs: Tensor) -> dict[str, nn.Linear]:
-    """The Linear layers whose captured factors reproduce autograd's gradient exactly, by name.
+def capture(network: Network, inputs: Tensor, plan: Capture) -> list[Part]:
+    """The uses of every served parameter on these inputs.
 
-    Checked on a few samples with random cotangents, so that no use of a weight goes unnoticed.
+    Args:
+        network: the network that `plan` was made for.
+        inputs: ``(n, ...)``.
+        plan: from `understand`.
+
+    Returns:
+        Parts in the order of the parameters; deltas ``(n, c, ...)`` of one operation are shared by its parts. Cost: one
+        forward pass and c backward passes that stop at the first layer.
+
+    Raises:
+        UnsupportedLayer: the network ran other operations than when `plan` was made.
     """
-    owners: dict[int, int] = {}
-    for _, parameter in network.module.named_parameters(remove_duplicate=False):
-        owners[id(parameter)] = owners.get(id(parameter), 0) + 1
-    found = {
-        name: layer
-        for name, layer in network.module.named_modules()
-        if type(layer) is nn.Linear
-        and f"{name}.weight" in {**network.parameters, **network.buffers}
-        and all(owners[id(p)] == 1 for p in layer.parameters())
-    }
-    if not found:
+    numbers = sorted(plan.layouts)
+    deltas: dict[int, list[Tensor]] = {i: [] for i in numbers}
+    data: dict[tuple[int, int], list[Tensor | None]] = {}
+    calls: dict[tuple[int, int], Call] = {}
+    for rows in chunks(len(inputs), default_chunk(network, inputs)):
+        recorder, outputs = _record(network, inputs[rows], set(numbers))
+        count = rows.stop - rows.start
+        if any(i >= len(recorder.operations) for i in numbers):
+            raise UnsupportedLayer("The network's operations change with its inputs; use method=JacobianContraction().")
+        points = [recorder.operations[i].point for i in numbers]
+        for i, raw in zip(numbers, _collected(outputs, points, [plan.layouts[i] for i in numbers]), strict=True):
+            deltas[i].append(raw)
+            for k, call in enumerate(recorder.operations[i].calls):
+                given = None if call.data is None else plan.layouts[i].samples_first(call.data, count)
+                calls[i, k] = replace(call, data=None)
+                data.setdefault((i, k), []).append(given)
+    joined = {i: pieces.pop() if len(pieces) == 1 else torch.cat(pieces) for i, pieces in deltas.items()}
+    built = {key: calls[key].build(joined[key[0]], _joined(pieces)) for key, pieces in data.items()}
+    return _parts(plan.served, calls, built)
+
+
+def _sample(
+    served: dict[str, list[int]],
+    layouts: dict[int, Layout],
+    operations: list[Operation],
+    stacked: Mapping[int, Tensor],
+    samples: int,
+) -> list[Part]:
+    """The parts from what the check has already computed."""
+    calls, built = {}, {}
+    for i, layout in layouts.items():
+        deltas = torch.stack([layout.samples_first(column, samples) for column in stacked[i]], dim=1)
+        for k, call in enumerate(operations[i].calls):
+            calls[i, k] = call
+            built[i, k] = call.build(deltas, None if call.data is None else layout.samples_first(call.data, samples))
+    return _parts(served, calls, built)
+
+
+def _parts(
+    served: Mapping[str, list[int]], calls: Mapping[tuple[int, int], Call], built: Mapping[tuple[int, int], Use]
+) -> list[Part]:
+    parts = []
+    for name in served:
+        keys = [key for key, call in calls.items() if call.region.name == name]
+        for start, shape in dict.fromkeys((calls[key].region.start, calls[key].region.shape) for key in keys):
+            mine = [key for key in keys if (calls[key].region.start, calls[key].region.shape) == (start, shape)]
+            region = Region(name, start, shape, False)
+            parts.append(Part(region, [built[key] for key in mine], tuple(i for i, _ in mine)))
+    return parts
+
+
+def _record(
+    network: Network, inputs: Tensor, chosen: set[int] | None, leaves: Mapping[str, Tensor] | None = None
+) -> tuple[Interception, Tensor]:
+    """Run the network under watch; its outputs ``(n, c)`` hang on the recorded points, and on leaves when given."""
+    parameters = network.parameters if leaves is None else leaves
+    recorder = Interception(parameters, chosen)
+    with exact_kernels(network), recorder:
+        outputs = network.apply(parameters, inputs)
+    return recorder, outputs
+
+
+def _layouts(of_two: list[Operation], of_three: list[Operation]) -> dict[int, Layout]:
+    """Operation number to layout, from what changes between two and three samples; none where nothing or too much does."""
+    if len(of_two) != len(of_three):
         return {}
-    few = inputs[:_FEW]
-    cotangents = rademacher(network(few).shape, Seed(0).child("capture"), network.dtype, network.device)
-    truth = network.layout.unflatten(output_vjp(network, few, cotangents))
-    factors = {factor.name: factor for factor in linear_factors(network, few, found)}
-    return {name: layer for name, layer in found.items() if name in factors and _reproduces(factors[name], cotangents, truth)}
+    found = {}
+    for number, operations in enumerate(zip(of_two, of_three, strict=True)):
+        small, large = (operation.point.shape for operation in operations)
+        moved = [axis for axis, (a, b) in enumerate(zip(small, large, strict=True)) if a != b] if len(small) == len(large) else []
+        if len(moved) == 1 and small[moved[0]] * 3 == large[moved[0]] * 2 and (moved[0] == 0 or small[moved[0]] == 2):
+            found[number] = Layout(moved[0])
+    return found
 
 
-def _reproduces(factor: LinearFactor, cotangents: Tensor, truth: Mapping[str, Tensor]) -> bool:
-    pulled = torch.einsum("nc,ncuo->nuo", cotangents, factor.deltas)
-    mine = {"weight": torch.einsum("nuo,nui->oi", pulled, factor.inputs), "bias": pulled.sum((0, 1))}
-    slack = tolerance(pulled.dtype, terms=factor.inputs.shape[-1] * factor.inputs.shape[1], depth=16)
-    for kind, value in mine.items():
-        exact = truth.get(f"{factor.name}.{kind}")
-        if exact is not None and (value - exact).norm() > slack * max(float(exact.norm()), float(value.norm()), 1e-30):
+def _options(layout: Layout, point: Tensor, samples: int) -> list[Layout]:
+    return [layout, Layout(0, outer=True)] if layout.axis == 0 and len(point) > samples else [layout]
+
+
+def _reproduces(
+    name: str,
+    operations: list[Operation],
+    stacked: Mapping[int, Tensor],
+    layouts: Mapping[int, Layout],
+    cotangents: Tensor,
+    truth: Tensor,
+    whole: float,
+) -> bool:
+    """Whether the uses, read with these layouts, add up to autograd's gradient, up to rounding of it or of the whole."""
+    calls = [(i, call) for i in layouts for call in operations[i].calls if call.region.name == name]
+    if overlapping([call.region for _, call in calls]):
+        return False
+    truth = truth.reshape(-1)
+    total, terms = torch.zeros_like(truth), 1
+    for i, call in calls:
+        deltas = torch.stack([layouts[i].samples_first(column, len(cotangents)) for column in stacked[i]], dim=1)
+        given = None if call.data is None else layouts[i].samples_first(call.data, len(cotangents))
+        try:
+            pulled = call.build(deltas, given).pulled(cotangents)
+        except (RuntimeError, IndexError):
             return False
-    return factor.weight or factor.bias
+        if pulled.numel() != call.region.shape.numel():
+            return False
+        total[call.region.start : call.region.start + pulled.numel()] += pulled
+        terms += deltas[0, 0].numel()
+    gap, scale = float((total - truth).norm()), max(float(truth.norm()), float(total.norm()), 1e-30)
+    return gap <= max(tolerance(truth.dtype, terms=terms, depth=16) * scale, tolerance(truth.dtype, terms=terms) * whole)
 
 
-@contextmanager
-def _recording(names: Mapping[str, nn.Linear], calls: dict[str, list[tuple[Tensor, Tensor]]]) -> Iterator[None]:
-    """Note each call's input and output; the output becomes a point at which to differentiate."""
-
-    def hook(name: str) -> object:
-        def note(_: nn.Module, arguments: tuple, output: Tensor) -> Tensor:
-            point = output if output.requires_grad else output.detach().requires_grad_()
-            calls[name].append((arguments[0].detach(), point))
-            return point.clone()
-
-        return note
-
-    handles = [layer.register_forward_hook(hook(name)) for name, layer in names.items()]  # pyright: ignore[reportArgumentType]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+def _collected(outputs: Tensor, points: list[Tensor], layouts: list[Layout]) -> list[Tensor]:
+    """Deltas ``(n, c, l, ...)`` of every point, written output by output so that nothing is held twice."""
+    count, width = outputs.shape
+    shapes = [layout.samples_first(point, count).shape for layout, point in zip(layouts, points, strict=True)]
+    made = [torch.empty(shape[0], width, *shape[1:], dtype=outputs.dtype, device=outputs.device) for shape in shapes]
+    for index, gradients in enumerate(_gradients(outputs, points)):
+        for store, layout, gradient in zip(made, layouts, gradients, strict=True):
+            store[:, index] = layout.samples_first(gradient, count)
+    return made
 
 
-def _gradients(column: Tensor, watched: list[Tensor]) -> tuple[Tensor, ...]:
-    return torch.autograd.grad(column.sum(), watched, retain_graph=True, allow_unused=True, materialize_grads=True)
+def _stacked(outputs: Tensor, points: list[Tensor]) -> list[Tensor]:
+    """Deltas ``(c, ...)`` of every point as they come."""
+    columns = list(_gradients(outputs, points))
+    return [torch.stack([column[k] for column in columns]) for k in range(len(points))]
 
 
-def _positions(tensor: Tensor, samples: int) -> Tensor:
-    """``(n, ..., features)`` as ``(n, u, features)``."""
-    return tensor.reshape(samples, -1, tensor.shape[-1])
+def _gradients(outputs: Tensor, points: list[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+    if not points:
+        return
+    last = outputs.shape[1] - 1
+    for index, column in enumerate(outputs.unbind(1)):
+        if not column.requires_grad:
+            yield tuple(torch.zeros_like(point) for point in points)
+            continue
+        yield _pulled_back(column.sum(), points, None, keep=index < last)
+
+
+def _pulled_back(outputs: Tensor, points: list[Tensor], cotangents: Tensor | None, *, keep: bool = True) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(outputs, points, cotangents, retain_graph=keep, allow_unused=True, materialize_grads=True)
+
+
+def _joined(pieces: list[Tensor | None]) -> Tensor | None:
+    whole = [piece for piece in pieces if piece is not None]
+    return None if not whole else whole[0] if len(whole) == 1 else torch.cat(whole)

@@ -51,6 +51,7 @@ class Network:
         self.dtype = _only_dtype(self.parameters)
         self.device = next(iter(self.parameters.values())).device
         self.layout = ParameterLayout.of(self.parameters)
+        self.projection: Tensor | None = None
         self._order = tuple(self.module.modules())
         self._modes = tuple(sub.training for sub in self._order)
 
@@ -114,6 +115,13 @@ class Network:
         other.layout = ParameterLayout.of(other.parameters)
         return other
 
+    def projected(self, matrix: Tensor) -> "Network":
+        """The network whose flat outputs are ``matrix @ outputs``, for ``matrix (q, c)``; `forward` stays as it is."""
+        other = copy.copy(self)
+        matrix = matrix.to(self.device, self.dtype)
+        other.projection = matrix if self.projection is None else matrix @ self.projection
+        return other
+
     def eval(self) -> Self:
         """The same network in evaluation mode (BatchNorm uses running statistics, dropout is off)."""
         other = copy.copy(self)
@@ -128,6 +136,7 @@ class Network:
         buffers = {k: v.to(other.buffers[k].dtype) for k, v in self.buffers.items()}
         other = other.at(self.parameters, buffers)
         other._modes = self._modes
+        other.projection = None if self.projection is None else self.projection.to(dtype)
         return other
 
     def forward(self, parameters: Mapping[str, Tensor], inputs: Tensor, buffers: Mapping[str, Tensor] | None = None) -> Tensor:
@@ -155,9 +164,10 @@ class Network:
         return outputs
 
     def apply(self, parameters: Mapping[str, Tensor], inputs: Tensor, buffers: Mapping[str, Tensor] | None = None) -> Tensor:
-        """The output with all trailing axes flattened, ``(n, c)``; differentiable in the parameters."""
+        """The output with all trailing axes flattened and projected, ``(n, c)``; differentiable in the parameters."""
         outputs = self.forward(parameters, inputs, buffers)
-        return outputs.reshape(outputs.shape[0], -1)
+        flat = outputs.reshape(outputs.shape[0], -1)
+        return flat if self.projection is None else flat @ self.projection.T
 
     def __call__(self, inputs: Tensor) -> Tensor:
         """Outputs ``(n, c)`` without gradient."""

@@ -13,8 +13,8 @@ class Ntk(Record):
     """An empirical tangent kernel.
 
     Attributes:
-        kernel: ``(n, c, m, d)`` for ``outputs="full"``; ``(n, 1, m, 1)`` holding the sum over outputs for ``"trace"``.
-        outputs: the reduction over outputs, ``"full"`` or ``"trace"``.
+        kernel: ``(n, c, m, d)`` for ``outputs="full"``; ``(n, 1, m, 1)`` for every reduction over outputs.
+        outputs: the reduction over outputs in words: ``"full"``, ``"trace"``, ``"sum"``, ``"index k"``, ...
         layers: parameter-bearing module name to the rule that served it.
     """
 
@@ -49,6 +49,65 @@ class KernelDistance(Record):
     angle: float
     scale: float
     relative_change: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class KernelDistanceEstimate(Record):
+    """How far two kernels are apart, by Monte Carlo: every number with its standard error.
+
+    Attributes:
+        cosine_distance: S = 1 - <K, K'> / (|K| |K'|).
+        scale: |K'| / |K|.
+        relative_change: |K' - K| / |K|.
+        norms: |K| and |K'|.
+        traces: of K and K'.
+        probes: independent draws.
+    """
+
+    schema: ClassVar[str] = "kernel/distance_estimate"
+
+    cosine_distance: tuple[float, float]
+    scale: tuple[float, float]
+    relative_change: tuple[float, float]
+    norms: tuple[tuple[float, float], tuple[float, float]]
+    traces: tuple[tuple[float, float], tuple[float, float]]
+    probes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NtkEigenvalues(Record):
+    """Extreme eigenvalues of a tangent kernel.
+
+    Attributes:
+        values: best first, ``(k,)``.
+        residuals: ``|K v - lambda v|`` with ``|v| = 1``, an error bound for each value.
+        converged: residual <= rtol * the largest ``|value|``.
+        rtol: the tolerance asked for.
+        size: of the kernel.
+    """
+
+    schema: ClassVar[str] = "kernel/eigenvalues"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {"values": ("k",), "residuals": ("k",), "converged": ("k",)}
+
+    values: np.ndarray
+    residuals: np.ndarray
+    converged: np.ndarray
+    rtol: float
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class NtkSketch(Record):
+    """Random sketches ``J R`` of a Jacobian.
+
+    Attributes:
+        sketch: ``(repeat, n c, k)``; R has variance 1/k and is the same for equal seeds.
+    """
+
+    schema: ClassVar[str] = "kernel/sketch"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {"sketch": ("repeat", "row", "column")}
+
+    sketch: np.ndarray
 
 
 @dataclass(frozen=True, kw_only=True)

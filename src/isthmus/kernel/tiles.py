@@ -1,0 +1,63 @@
+"""Filling a kernel tile by tile, on the symmetric half when both sides are equal.
+
+All contributions add to a contiguous tile that stays in cache, which is then stored (twice off the diagonal). Tiles on
+the diagonal are halved again and again, so that little of the other half is computed.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+_TILE_ROWS = 640
+_FINEST_ROWS = 80
+
+#: adds a share to a contiguous tile ``(high, c, wide, d)`` for the samples ``(rows, columns)``
+Contribution = Callable[[Tensor, slice, slice], None]
+
+
+def fill(kernel: Tensor, contributions: Sequence[Contribution], *, symmetric: bool, fresh: bool = True) -> None:
+    """Store the sum of all contributions in ``kernel (n, c, m, d)``.
+
+    Args:
+        kernel: written to.
+        contributions: what to add up.
+        symmetric: both sides are equal, so that only tiles on and above the diagonal are computed.
+        fresh: start from zero; else add to what those tiles hold.
+    """
+    n, c, m, d = kernel.shape
+    high, wide = max(1, _TILE_ROWS // c), max(1, _TILE_ROWS // d)
+    buffer = torch.empty(high * c * wide * d, dtype=kernel.dtype, device=kernel.device)
+    for rows, columns in _blocks(n, m, high, wide, symmetric):
+        shape = (rows.stop - rows.start, c, columns.stop - columns.start, d)
+        tile = buffer[: shape[0] * c * shape[2] * d].view(shape)
+        if fresh:
+            tile.zero_()
+        else:
+            tile.copy_(kernel[rows, :, columns, :])
+        for add in contributions:
+            add(tile, rows, columns)
+        kernel[rows, :, columns, :] = tile
+        if symmetric and columns.start > rows.start:
+            kernel[columns, :, rows, :] = tile.permute(2, 3, 0, 1)
+
+
+def _blocks(n: int, m: int, high: int, wide: int, symmetric: bool) -> Iterator[tuple[slice, slice]]:
+    finest = max(1, high * _FINEST_ROWS // _TILE_ROWS)
+    for i in range(0, n, high):
+        rows = slice(i, min(i + high, n))
+        if symmetric:
+            yield from _diagonal(rows.start, rows.stop, finest)
+        for j in range(rows.stop if symmetric else 0, m, wide):
+            yield rows, slice(j, min(j + wide, m))
+
+
+def _diagonal(start: int, stop: int, finest: int) -> Iterator[tuple[slice, slice]]:
+    """The upper half of a square on the diagonal, by halving."""
+    if stop - start <= finest:
+        yield slice(start, stop), slice(start, stop)
+        return
+    middle = (start + stop) // 2
+    yield from _diagonal(start, middle, finest)
+    yield slice(start, middle), slice(middle, stop)
+    yield from _diagonal(middle, stop, finest)
