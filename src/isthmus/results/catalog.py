@@ -30,6 +30,7 @@ KINDS: dict[str, type[Record]] = {
         curvature.SharpnessTimeline,
         curvature.SpectralDensity,
         curvature.TwinBarriers,
+        dynamics.Comparison,
         dynamics.Prediction,
         dynamics.Spectrum,
         dynamics.Ranking,
