@@ -31,6 +31,7 @@ KINDS: dict[str, type[Record]] = {
         curvature.SharpnessTimeline,
         curvature.SpectralDensity,
         curvature.TwinBarriers,
+        dynamics.Comparison,
         dynamics.Prediction,
         dynamics.Ranking,
         dynamics.Regime,

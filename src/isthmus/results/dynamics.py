@@ -303,3 +303,81 @@ class Regime(Record):
     optimizer: str
     verdict: str
     consequence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison(Record):
+    """A training run against what its initial kernel predicts, on a probe set of training samples.
+
+    Predictions form a ladder, each rung with one idealization less: the limiting equation (``ode``), the optimizer's own
+    steps on the quadratic model of the loss (``modes``), the same under the loss itself (``loss``), the linearized network
+    trained on the same batches (``linearized``), and the network. What separates two neighbors has one cause: the step
+    size, the loss's curvature, mini-batch noise, and the network's nonlinearity.
+
+    Attributes:
+        step: optimizer steps compared, ``(t,)``.
+        epoch: the same in epochs.
+        loss: of the run on the probe set, ``(t,)``.
+        predicted_loss: of the prediction (the lowest rung above ``ode``), ``(t,)``.
+        discrepancy: ``|u_run - u_predicted| / |u_0|``, u the scaled error of the probe set, ``(t,)``.
+        gap: the same between neighboring rungs, ``(pair, t)``.
+        kernel_change: ``|K_t - K_0| / |K_0|`` of the loss-scaled kernel of the probe set, ``(t,)``.
+        flipped: share of rectifier inputs whose sign differs from the start, ``(t,)``; NaN without such layers.
+        margin: lr x largest eigenvalue of the probe set's loss-scaled kernel over the optimizer's limit, ``(t,)``.
+        band_edge: first mode of each band (modes by falling eigenvalue), and the number of modes last, ``(edge,)``.
+        band_value: mean eigenvalue of each band, ``(band,)``.
+        band_gap: the part of the discrepancy that lies in each band, ``(t, band)``; its squares add up to the whole's.
+        band_run: norm of the run's amplitudes in each band over its start, ``(t, band)``; NaN where a band starts without error.
+        band_predicted: the same of the prediction, ``(t, band)``.
+        pairs: ``lower-higher`` rung of each row of `gap`.
+        predictor: the rung that `discrepancy` is measured from.
+        tolerance: a departure is a discrepancy above it.
+        departure_step: first compared step beyond the tolerance; -1 when there is none.
+        departure_epoch: the same in epochs; NaN when there is none.
+        cause: ``none``, ``step size``, ``loss curvature``, ``noise``, ``feature learning`` or ``edge of stability``.
+        explanation: how the cause was told.
+        batch: samples of a mini-batch in the linearized run.
+        samples: in the probe set.
+    """
+
+    schema: ClassVar[str] = "dynamics/comparison"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "step": ("t",),
+        "epoch": ("t",),
+        "loss": ("t",),
+        "predicted_loss": ("t",),
+        "discrepancy": ("t",),
+        "gap": ("pair", "t"),
+        "kernel_change": ("t",),
+        "flipped": ("t",),
+        "margin": ("t",),
+        "band_edge": ("edge",),
+        "band_value": ("band",),
+        "band_gap": ("t", "band"),
+        "band_run": ("t", "band"),
+        "band_predicted": ("t", "band"),
+    }
+
+    step: np.ndarray
+    epoch: np.ndarray
+    loss: np.ndarray
+    predicted_loss: np.ndarray
+    discrepancy: np.ndarray
+    gap: np.ndarray
+    kernel_change: np.ndarray
+    flipped: np.ndarray
+    margin: np.ndarray
+    band_edge: np.ndarray
+    band_value: np.ndarray
+    band_gap: np.ndarray
+    band_run: np.ndarray
+    band_predicted: np.ndarray
+    pairs: list[str]
+    predictor: str
+    tolerance: float
+    departure_step: int
+    departure_epoch: float
+    cause: str
+    explanation: str
+    batch: int
+    samples: int

@@ -1,5 +1,6 @@
 """Checkpoints from a user's own training loop."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ class Recorder:
         total_steps: planned length of the run, which sets the schedule of checkpoints.
         scheduler: a learning-rate scheduler whose state is kept too.
         start: optimizer steps already done, when a run goes on.
+        watch: told every checkpoint right after it is written, e.g. a `DepartureAlarm`.
 
     Raises:
         InputError: a count below 1, or an optimizer over parameters that the module does not have.
@@ -50,12 +52,14 @@ class Recorder:
         total_steps: int,
         scheduler: Any = None,
         start: int = 0,
+        watch: Callable[[Checkpoint], object] | None = None,
     ) -> None:
         if steps_per_epoch < 1 or total_steps < 1:
             raise InputError(f"steps_per_epoch and total_steps must be at least 1, found {steps_per_epoch} and {total_steps}.")
         self.module, self.optimizer, self.scheduler = module, optimizer, scheduler
         self.directory, self.steps_per_epoch = Path(directory), steps_per_epoch
         self.position = start
+        self._watch = watch
         self._names = {p: name for name, p in module.named_parameters()}
         if any(p not in self._names for group in optimizer.param_groups for p in group["params"]):
             raise InputError("The optimizer holds parameters that the module does not have. Pass the module that it trains.")
@@ -73,7 +77,7 @@ class Recorder:
     def _keep(self) -> None:
         trainable = {k: p.detach().clone() for k, p in self.module.named_parameters() if p.requires_grad}
         frozen = {k: p.detach().clone() for k, p in self.module.named_parameters() if not p.requires_grad}
-        Checkpoint(
+        saved = Checkpoint(
             step=self.position,
             steps_per_epoch=self.steps_per_epoch,
             parameters=trainable,
@@ -83,4 +87,7 @@ class Recorder:
             scheduler=scheduler_state(self.scheduler),
             rng=torch.get_rng_state(),
             module_hash=self._hash,
-        ).save(self.directory)
+        )
+        saved.save(self.directory)
+        if self._watch is not None:
+            self._watch(saved)

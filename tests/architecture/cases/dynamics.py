@@ -1,14 +1,20 @@
-"""Optimizer dynamics."""
+"""Optimizer dynamics: predictions and decisions from the user's module."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 import isthmus
 from tests.architecture.user import problem_of, sgd
 
-CASES = {
-    "spectrum": lambda module, _: isthmus.spectrum(problem_of(module)),
-    "predict_training": lambda module, _: isthmus.predict_training(problem_of(module), sgd, 5),
-    "stability_limit": lambda module, _: isthmus.stability_limit(problem_of(module), sgd),
-    "tune": lambda module, _: isthmus.tune(problem_of(module), "gradient_descent"),
-    "rank_optimizers": lambda module, _: isthmus.rank_optimizers(problem_of(module)),
-    "regime_check": lambda module, _: isthmus.regime_check(problem_of(module), sgd),
+CASES: dict[str, Callable[[nn.Module, Path], Any]] = {
+    "predict_training": lambda m, d: isthmus.predict_training(problem_of(m), sgd, 5, test=True),
+    "rank_optimizers": lambda m, d: isthmus.rank_optimizers(problem_of(m), sgd, fractions=(0.5,), max_steps=20),
+    "regime_check": lambda m, d: isthmus.regime_check(problem_of(m), sgd, steps=5),
+    "spectrum": lambda m, d: isthmus.spectrum(problem_of(m)),
+    "stability_limit": lambda m, d: isthmus.stability_limit(problem_of(m), sgd),
+    "tune": lambda m, d: isthmus.tune(problem_of(m), "gradient_descent", fraction=0.5, max_steps=20),
 }
-WITHOUT = set()
+WITHOUT: set[str] = set()

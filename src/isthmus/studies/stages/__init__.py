@@ -3,6 +3,7 @@
 from isthmus.studies.stage import Stage
 from isthmus.studies.stages.alignment import ALIGNMENT
 from isthmus.studies.stages.curvature import DENSITY, SHARPNESS
+from isthmus.studies.stages.dynamics import DYNAMICS
 from isthmus.studies.stages.evolution import AFTER_KERNEL, EVOLUTION, LINEARIZED, SPAWNING
 from isthmus.studies.stages.games import GAMES
 from isthmus.studies.stages.kernel import KERNEL
@@ -15,3 +16,4 @@ STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SHARPNESS, DENSITY, TWINS, SPAWNIN
 #: what `isthmus evolve` measures: the evolution of the kernel alone, with linearized children besides
 EVOLUTION_STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SPAWNING, AFTER_KERNEL, LINEARIZED, EVOLUTION)
 STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SHARPNESS, DENSITY, TWINS, ALIGNMENT, ORDERS, CURVES, GAMES)
+STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SHARPNESS, DENSITY, TWINS, ORDERS, DYNAMICS, CURVES, GAMES)
