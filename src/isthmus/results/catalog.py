@@ -39,6 +39,7 @@ KINDS: dict[str, type[Record]] = {
         embedding.Census,
         embedding.Escape,
         embedding.GrowthPrediction,
+        embedding.PlateauTimeline,
         embedding.UnitCurvature,
         games.BraessScan,
         games.Certificate,

@@ -2,9 +2,10 @@
 
 from isthmus.report.chapter import Chapter
 from isthmus.report.chapters.claims import CLAIMS
+from isthmus.report.chapters.embedding import EMBEDDING
 from isthmus.report.chapters.games import GAMES
 from isthmus.report.chapters.kernel import KERNEL
 from isthmus.report.chapters.learning import LEARNING
 from isthmus.report.chapters.training import TRAINING
 
-CHAPTERS: tuple[Chapter, ...] = (TRAINING, KERNEL, LEARNING, GAMES, CLAIMS)
+CHAPTERS: tuple[Chapter, ...] = (TRAINING, KERNEL, EMBEDDING, LEARNING, GAMES, CLAIMS)
