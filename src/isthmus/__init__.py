@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from isthmus.embedding.grow import grow
     from isthmus.embedding.growth import Growth
     from isthmus.embedding.plant import plant
+    from isthmus.embedding.plateau import identify_plateau
     from isthmus.embedding.prediction import predict_inertia
     from isthmus.embedding.shrink import shrink
     from isthmus.embedding.unit_curvature import unit_curvature
@@ -112,6 +113,7 @@ _NAMES = {
     "hessian_eigenvalues": "isthmus.curvature.eigenvalues",
     "hessian_operator": "isthmus.curvature.operators",
     "hessian_spectrum": "isthmus.curvature.spectrum",
+    "identify_plateau": "isthmus.embedding.plateau",
     "kernel_distance": "isthmus.kernel.distance",
     "kernel_ridge": "isthmus.kernel.ridge",
     "label_alignment": "isthmus.kernel.alignment",
@@ -196,6 +198,7 @@ __all__ = [
     "hessian_eigenvalues",
     "hessian_operator",
     "hessian_spectrum",
+    "identify_plateau",
     "kernel_distance",
     "kernel_ridge",
     "label_alignment",

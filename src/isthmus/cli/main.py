@@ -23,6 +23,7 @@ _COMMANDS = {
     "census": ("isthmus.cli.census:census", "The critical points of a two-layer network by width."),
     "certify": ("isthmus.cli.certify:certify", "What kind of critical point a small network stands at."),
     "grow": ("isthmus.cli.grow:grow", "Add units without changing the function; predict the inertia."),
+    "plateau": ("isthmus.cli.plateau:plateau", "Which narrower network's critical point a run is near."),
     "shrink": ("isthmus.cli.shrink:shrink", "Join units that do the same thing."),
     "barrier": ("isthmus.cli.barrier:barrier", "The error barrier between two checkpoints."),
     "align": ("isthmus.cli.align:align", "Bring the units of one network into the order of another's."),

@@ -5,8 +5,9 @@ from isthmus.embedding.escape import escape
 from isthmus.embedding.grow import grow
 from isthmus.embedding.growth import Growth
 from isthmus.embedding.plant import plant
+from isthmus.embedding.plateau import identify_plateau
 from isthmus.embedding.prediction import predict_inertia
 from isthmus.embedding.shrink import shrink
 from isthmus.embedding.unit_curvature import unit_curvature
 
-__all__ = ["Growth", "census", "escape", "grow", "plant", "predict_inertia", "shrink", "unit_curvature"]
+__all__ = ["Growth", "census", "escape", "grow", "identify_plateau", "plant", "predict_inertia", "shrink", "unit_curvature"]

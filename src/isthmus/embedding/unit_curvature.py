@@ -56,7 +56,8 @@ def unit_curvature(
     """
     if batches < 1 or steps < 2:
         raise InputError(f"At least one batch and two Lanczos steps are needed, found batches={batches}, steps={steps}.")
-    started, problem, seed = time.perf_counter(), problem.eval(), as_seed(seed)
+    started, seed = time.perf_counter(), as_seed(seed)
+    problem = _shuffled(problem.eval(), seed) if batches > 1 else problem.eval()
     parts = [_layer(problem, group, batches, steps, seed.child(group.name)) for group in splittable(problem, layers)]
     slope = float(loss_gradient(problem).norm())
     rows = {key: np.concatenate([getattr(part, key) for part in parts]) for key in _LayerCurvature.ROWS}
@@ -111,6 +112,11 @@ def splittable(problem: Problem, layers: Sequence[str] | None = None) -> list[Un
             f"{', '.join(group.name for group in found) or 'none'}."
         )
     return chosen
+
+
+def _shuffled(problem: Problem, seed: Seed) -> Problem:
+    """The samples in a random order, so that parts of the data are alike."""
+    return problem.subset(torch.from_numpy(seed.child("parts").numpy().permutation(problem.samples)))
 
 
 @dataclass(frozen=True)

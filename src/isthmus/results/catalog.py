@@ -41,6 +41,7 @@ KINDS: dict[str, type[Record]] = {
         embedding.Census,
         embedding.Escape,
         embedding.GrowthPrediction,
+        embedding.PlateauTimeline,
         embedding.UnitCurvature,
         evolution.AfterKernel,
         evolution.EvolutionSummary,

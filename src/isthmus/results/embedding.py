@@ -200,3 +200,60 @@ class Census(Record):
     starts: list[int]
     converged: list[int]
     loss_name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlateauTimeline(Record):
+    """Which narrower network's critical point a run is near, checkpoint by checkpoint.
+
+    Attributes:
+        step: optimizer steps, ``(t,)``.
+        loss: of the run.
+        joined: units left in each layer after joining those that point the same way, ``(t, layer)``.
+        level: loss of the narrow critical point; NaN when there is none.
+        gap: ``loss - level``, signed.
+        distance: root mean square output difference between the run and the narrow critical function.
+        parameter_distance: from the run to the nearest copy-and-share image of the narrow point, relative to the norm of
+            the run's parameters; NaN for more than one hidden layer.
+        rate: lowest Hessian eigenvalue that the image has at equal shares; negative where it can be left.
+        exit_steps: ``1 / (lr |rate|)``, the e-folding time of leaving along it; NaN without a learning rate.
+        inertia: of the narrow point, ``(t, 3)``; -1 when there is none.
+        near: whether the run is near it: ``|gap|`` and the mean squared output distance within 5 % of the level.
+        layers: names.
+        widths: units of each layer.
+        reasons: the verdict in words, by checkpoint.
+        nearest: index of the near checkpoint with the smallest output distance, or -1.
+        loss_name: which loss.
+    """
+
+    schema: ClassVar[str] = "embedding/plateau"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "step": ("t",),
+        "loss": ("t",),
+        "joined": ("t", "layer"),
+        "level": ("t",),
+        "gap": ("t",),
+        "distance": ("t",),
+        "parameter_distance": ("t",),
+        "rate": ("t",),
+        "exit_steps": ("t",),
+        "inertia": ("t", "sign"),
+        "near": ("t",),
+    }
+
+    step: np.ndarray
+    loss: np.ndarray
+    joined: np.ndarray
+    level: np.ndarray
+    gap: np.ndarray
+    distance: np.ndarray
+    parameter_distance: np.ndarray
+    rate: np.ndarray
+    exit_steps: np.ndarray
+    inertia: np.ndarray
+    near: np.ndarray
+    layers: list[str]
+    widths: list[int]
+    reasons: list[str]
+    nearest: int
+    loss_name: str

@@ -35,6 +35,7 @@ CASES = {
     "predict_inertia": lambda module, _: isthmus.predict_inertia(problem_of(module), _growth(module)),
     "plant": lambda module, _: _planted(module),
     "census": lambda module, _: isthmus.census(_census(), [1], starts=[4]),
+    "identify_plateau": lambda module, _: isthmus.identify_plateau(problem_of(module)),
     "escape": lambda module, _: isthmus.escape(_planted(module)),
 }
 WITHOUT = set()

@@ -3,9 +3,10 @@
 from isthmus.report.chapter import Chapter
 from isthmus.report.chapters.claims import CLAIMS
 from isthmus.report.chapters.dynamics import DYNAMICS
+from isthmus.report.chapters.embedding import EMBEDDING
 from isthmus.report.chapters.games import GAMES
 from isthmus.report.chapters.kernel import KERNEL
 from isthmus.report.chapters.learning import LEARNING
 from isthmus.report.chapters.training import TRAINING
 
-CHAPTERS: tuple[Chapter, ...] = (TRAINING, KERNEL, DYNAMICS, LEARNING, GAMES, CLAIMS)
+CHAPTERS: tuple[Chapter, ...] = (TRAINING, KERNEL, DYNAMICS, LEARNING, GAMES, EMBEDDING, CLAIMS)

@@ -4,6 +4,7 @@ from isthmus.studies.stage import Stage
 from isthmus.studies.stages.alignment import ALIGNMENT
 from isthmus.studies.stages.curvature import DENSITY, SHARPNESS
 from isthmus.studies.stages.dynamics import DYNAMICS
+from isthmus.studies.stages.embedding import CENSUS, PLATEAU, UNITS
 from isthmus.studies.stages.evolution import AFTER_KERNEL, EVOLUTION, LINEARIZED, SPAWNING
 from isthmus.studies.stages.games import GAMES
 from isthmus.studies.stages.kernel import KERNEL
@@ -17,3 +18,4 @@ STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SHARPNESS, DENSITY, TWINS, SPAWNIN
 EVOLUTION_STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SPAWNING, AFTER_KERNEL, LINEARIZED, EVOLUTION)
 STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SHARPNESS, DENSITY, TWINS, ALIGNMENT, ORDERS, CURVES, GAMES)
 STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SHARPNESS, DENSITY, TWINS, ORDERS, DYNAMICS, CURVES, GAMES)
+STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SHARPNESS, DENSITY, TWINS, UNITS, PLATEAU, CENSUS, ORDERS, CURVES, GAMES)
