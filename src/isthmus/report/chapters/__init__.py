@@ -9,4 +9,4 @@ from isthmus.report.chapters.kernel import KERNEL
 from isthmus.report.chapters.learning import LEARNING
 from isthmus.report.chapters.training import TRAINING
 
-CHAPTERS: tuple[Chapter, ...] = (TRAINING, KERNEL, DYNAMICS, LEARNING, GAMES, EMBEDDING, CLAIMS)
+CHAPTERS: tuple[Chapter, ...] = (TRAINING, KERNEL, EMBEDDING, DYNAMICS, LEARNING, GAMES, CLAIMS)

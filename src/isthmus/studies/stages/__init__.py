@@ -12,10 +12,24 @@ from isthmus.studies.stages.learning import CURVES, ORDERS
 from isthmus.studies.stages.training import HISTORY
 from isthmus.studies.stages.twins import TWINS
 
-STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SHARPNESS, DENSITY, TWINS, SPAWNING, AFTER_KERNEL, EVOLUTION, ORDERS, CURVES, GAMES)
+STAGES: tuple[Stage, ...] = (
+    HISTORY,
+    KERNEL,
+    SHARPNESS,
+    DENSITY,
+    TWINS,
+    SPAWNING,
+    AFTER_KERNEL,
+    EVOLUTION,
+    ALIGNMENT,
+    UNITS,
+    PLATEAU,
+    CENSUS,
+    DYNAMICS,
+    ORDERS,
+    CURVES,
+    GAMES,
+)
 
 #: what `isthmus evolve` measures: the evolution of the kernel alone, with linearized children besides
 EVOLUTION_STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SPAWNING, AFTER_KERNEL, LINEARIZED, EVOLUTION)
-STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SHARPNESS, DENSITY, TWINS, ALIGNMENT, ORDERS, CURVES, GAMES)
-STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SHARPNESS, DENSITY, TWINS, ORDERS, DYNAMICS, CURVES, GAMES)
-STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SHARPNESS, DENSITY, TWINS, UNITS, PLATEAU, CENSUS, ORDERS, CURVES, GAMES)
