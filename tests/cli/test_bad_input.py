@@ -32,6 +32,8 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "render": ("render .", ["no run.json", "isthmus survey"]),
     "claim": ("claims check net.py:problem --claim nobody.knows", ["no claim 'nobody.knows'", "fort2020."]),
     "no path network": ("game net.py:problem", ["Tanh", "path network"]),
+    "align checkpoints": ("align net.py:problem gone.safetensors gone.safetensors", ["gone.safetensors does not exist"]),
+    "align method": ("align net.py:problem a b --method guess", ["guess", "weights"]),
     "usage": ("ntk net.py:problem --samples many", ["many", "isthmus --help"]),
     "verb": ("frobnicate", ["frobnicate", "survey"]),
 }

@@ -9,6 +9,7 @@ from torch import nn
 from isthmus._core.errors import InputError
 from isthmus._core.seeds import Seed
 from isthmus.model.problem import Problem
+from isthmus.symmetry import matching_methods
 from isthmus.symmetry.alignment import compare
 from isthmus.symmetry.matching import Matcher, best_assignment
 from isthmus.symmetry.matching_methods import ActivationMatching, Sinkhorn, WeightMatching
@@ -100,6 +101,15 @@ def test_an_assignment_with_signs_takes_the_larger_of_both() -> None:
     assert order.tolist() == [1, 0, 2] and signs.tolist() == [-1.0, 1.0, -1.0]
     order, _ = best_assignment(torch.tensor([[5.0, 4.0], [5.0, 1.0]]), torch.zeros(2, 2))
     assert order.tolist() == [1, 0]  # both favor unit 0; 4 + 5 beats 5 + 1
+
+
+def test_activations_that_do_not_fit_into_memory_are_taken_of_fewer_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    problem, other = pair((3, 4, 4, 2), nn.ReLU, 0)
+    task = compare(problem, other, "signs").task
+    enough = ActivationMatching(samples=8).match(task, Seed(0))[0]
+    monkeypatch.setattr(matching_methods, "available_bytes", lambda: 4 * 4 * 8 * (4 + 4) * 8)
+    scarce = ActivationMatching(samples=40).match(task, Seed(0))[0]  # a quarter of that holds eight samples
+    assert scarce.objective == enough.objective
 
 
 def test_plans_grow_with_the_work() -> None:

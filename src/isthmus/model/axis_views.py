@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from isthmus.model.axes import concatenation, fix, fixed, free, product, split, unify
-from isthmus.model.tracing import Call, Label, Rule, constant_axes, pin
+from isthmus.model.tracing import FACTORIES, Call, Label, Rule, constant_axes, pin
 
 _SPATIAL = {
     "max_pool2d_with_indices": 2, "max_pool3d_with_indices": 3, "avg_pool1d": 1, "avg_pool2d": 2, "avg_pool3d": 3,
@@ -233,6 +233,5 @@ VIEW_RULES: dict[str, Rule] = {
     **dict.fromkeys(("index", "index_select"), index),
     **dict.fromkeys(("tril", "triu"), triangle),
     **dict.fromkeys(("cumsum", "cumprod", "flip", "roll", "argmax", "argmin", "sort"), along_axis),
-    **dict.fromkeys(("zeros_like", "ones_like", "full_like", "new_zeros", "new_ones", "new_full"), like),
-    **dict.fromkeys(("empty_like", "new_empty"), like),
+    **dict.fromkeys(FACTORIES, like),
 }

@@ -21,6 +21,7 @@ from isthmus.model.network import Network
 Kind = Literal["data", "weight", "constant"]
 Role = Literal["incoming", "outgoing", "state"]
 _CONSTANT_ENTRIES = 1 << 20
+FACTORIES = ("zeros_like", "ones_like", "full_like", "empty_like", "new_zeros", "new_ones", "new_full", "new_empty")
 _READERS = {"_local_scalar_dense", "is_nonzero", "equal"}
 
 
@@ -125,7 +126,7 @@ class Context:
             return value if written == value.kind else Value(value.labels, join([written, value.kind]))
         name = self._names.get(id(tensor))
         if name is None:
-            axes = self._constants.get(id(tensor)) or constant_axes(tensor)
+            axes = self._constants.get(id(tensor)) or [fixed(size) for size in tensor.shape]
             value = Value(tuple(map(Label, axes)), "constant")
         else:
             value = Value(tuple(Label(free(n), frozenset({(name, i)})) for i, n in enumerate(tensor.shape)), "weight")
@@ -212,7 +213,9 @@ class _Recorder(TorchDispatchMode):
         call.outputs = [Output(tensor, tuple(tensor.shape)) for tensor in _tensors([result])]
         if call.tensors:
             call.index = len(self.calls)
-            self.known |= set(map(id, (*call.tensors, *_tensors([result]))))
+            self.known |= set(map(id, call.tensors))
+            if call.name not in FACTORIES:
+                self.known |= set(map(id, _tensors([result])))
             self.calls.append(call)
         return result
 

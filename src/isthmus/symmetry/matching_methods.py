@@ -10,11 +10,13 @@ from torch import Tensor
 from isthmus._core.errors import InputError
 from isthmus._core.plan import Plan
 from isthmus._core.seeds import Seed
+from isthmus.engine.memory import available_bytes
 from isthmus.model.network import Network
 from isthmus.model.units import Slot, UnitStructure, unit_rows
 from isthmus.symmetry.matching import Assignment, Matcher, Pairing, best_assignment, best_of
 
 _FAINT = 1e-3
+_MEMORY_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class ActivationMatching:
     with weights). The choice for networks trained apart, when data are at hand.
 
     Attributes:
-        samples: inputs looked at.
+        samples: inputs looked at; fewer where the values of all units would fill a quarter of the free memory.
         starts: as in `WeightMatching`; where activations decide, groups do not depend on one another: one start is enough.
         sweeps: limit over all groups.
     """
@@ -107,9 +109,10 @@ class ActivationMatching:
     def _pairing(self, task: MatchingTask) -> Pairing:
         reads, weights = task.structure.reads, task.weights
         axes = {slot.tensor: slot.axis for slots in reads for slot in slots}
+        few = task.inputs[: self._fitting(task)]
         tensors = []
         for network, own in zip(task.networks, (weights.a, weights.b), strict=True):
-            values = task.structure.values(network, task.inputs[: self.samples])
+            values = task.structure.values(network, few)
             values = {name: _standardized(value.cpu(), axes[name]) for name, value in values.items()}
             size, small = (float(sum(t.square().sum() for t in group.values())) for group in (values, own))
             faint = _FAINT * (size / max(small, 1e-30)) ** 0.5 if values else 1.0
@@ -120,6 +123,12 @@ class ActivationMatching:
             for mine, odd, theirs in zip(reads, task.odd, weights.flips, strict=True)
         )
         return Pairing(tensors[0], tensors[1], weights.sizes, slots, flips)
+
+    def _fitting(self, task: MatchingTask) -> int:
+        """Samples whose values fit: two networks, each as they come and standardized."""
+        two = sum(value.nbytes for value in task.structure.values(task.networks[0], task.inputs[:2]).values())
+        each = 4 * two / min(2, len(task.inputs))
+        return max(2, min(self.samples, int(_MEMORY_SHARE * available_bytes() / max(each, 1))))
 
 
 @dataclass(frozen=True)
