@@ -55,6 +55,14 @@ def test_no_copy_of_a_repeated_eigenvalue_is_missed_at_any_seed(seed: int) -> No
     np.testing.assert_allclose(found.values, [7, 7, 7, 7, 6, 6], atol=1e-5)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_loose_tolerance_does_not_lose_copies_either(seed: int) -> None:
+    """One start sees one vector of each eigenspace and converges to 5 and 4; only a second start shows the other 5."""
+    matrix = symmetric(np.r_[5.0, 5, np.linspace(0, 4, 198)], seed)
+    found = top_eigenpairs(DenseOperator(matrix), 2, rtol=0.05, seed=Seed(seed))
+    np.testing.assert_allclose(found.values, 5, atol=0.05)
+
+
 @pytest.mark.parametrize("size", [1, 2, 5, 30])
 def test_all_eigenvalues_of_a_small_matrix(size: int) -> None:
     matrix = symmetric(np.random.default_rng(size).standard_normal(size))

@@ -50,6 +50,18 @@ def _chained(params):
     return optimizer, ChainedScheduler([ExponentialLR(optimizer, 0.9), MultiStepLR(optimizer, [2, 3])])
 
 
+class Staged(StepLR):
+    """A scheduler of one's own, whose state holds functions beside numbers."""
+
+    def __init__(self, optimizer) -> None:
+        self.stages = {"rule": lambda count: 0.5 if count % 2 else 1.5, "count": 0}
+        super().__init__(optimizer, 1)
+
+    def get_lr(self) -> list[float]:
+        self.stages["count"] += 1
+        return [group["lr"] * self.stages["rule"](self.stages["count"]) for group in self.optimizer.param_groups]
+
+
 def _groups(params):
     params = list(params)
     return SGD([{"params": params[:2], "lr": 0.2}, {"params": params[2:], "weight_decay": 0.01}], lr=0.05, momentum=0.5)
@@ -70,4 +82,5 @@ RECIPES = {
     "one cycle": partial(_with, OneCycleLR, max_lr=0.2, total_steps=EPOCHS + 1),
     "warm-up then cosine": _warmup,
     "chained": _chained,
+    "one's own": partial(_with, Staged),
 }
