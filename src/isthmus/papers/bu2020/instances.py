@@ -1,0 +1,99 @@
+"""The paper's setting at desk size: two-layer ReLU networks on unit vectors, started at zero output."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy import stats
+from torch import Tensor, nn
+
+from isthmus._core.seeds import Seed
+from isthmus.claims import Rate
+from isthmus.linops.random import gaussian, rademacher
+from isthmus.model.problem import Problem
+
+Scaling = Literal["ntk", "mean_field"]
+SAMPLES, INPUTS = 10, 8
+WIDTHS = {"smoke": (128, 256, 512, 1024), "desk": (256, 512, 1024, 2048, 4096), "paper": (512, 2048, 8192, 32768)}
+SEEDS = {"smoke": 5, "desk": 8, "paper": 10}
+
+
+class TwoLayerRelu(nn.Module):
+    """``scale * sum_r a_r relu(w_r . x)`` with trained first layer, ``W = [U; U]``, ``a = [s; -s]``: zero at the start.
+
+    ``scale`` is ``m^-1/2`` (NTK parametrization) or ``1/m`` (mean field).
+    """
+
+    def __init__(self, inputs: int, width: int, scaling: Scaling, seed: Seed) -> None:
+        super().__init__()
+        half = gaussian((width // 2, inputs), seed.child("first"), torch.float64)
+        sign = rademacher((width // 2,), seed.child("second"), torch.float64)
+        self.weight = nn.Parameter(torch.cat([half, half]))
+        self.sign: Tensor
+        self.register_buffer("sign", torch.cat([sign, -sign]))
+        self.scale = width**-0.5 if scaling == "ntk" else 1.0 / width
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs ``(n, 1)``."""
+        return self.scale * (torch.relu(x @ self.weight.T) @ self.sign)[:, None]
+
+
+class HalfSum(nn.Module):
+    """``sum (f - y)^2 / 2``: the loss in which kernel eigenvalues are rates."""
+
+    reduction = "sum"
+
+    def forward(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Half the sum of squares."""
+        return 0.5 * (outputs - targets).square().sum()
+
+
+def two_layer(width: int, seed: Seed, *, scaling: Scaling = "ntk", repeat: bool = False) -> Problem:
+    """Random unit vectors with Gaussian targets, learned by a `TwoLayerRelu`.
+
+    Args:
+        width: m, even.
+        seed: names the data, the same at every width, and the network.
+        scaling: parametrization.
+        repeat: replace the second half of the inputs by the first (other targets): a degenerate kernel.
+    """
+    x = gaussian((SAMPLES, INPUTS), seed.child("inputs"), torch.float64)
+    x = x / x.norm(dim=1, keepdim=True)
+    y = gaussian((SAMPLES, 1), seed.child("targets"), torch.float64)
+    if repeat:
+        x = torch.cat([x[: SAMPLES // 2], x[: SAMPLES // 2]])
+    return Problem(TwoLayerRelu(INPUTS, width, scaling, seed.child("network", width)), x, y, HalfSum())
+
+
+@dataclass(frozen=True)
+class Descent:
+    """``torch.optim.SGD`` or another optimizer class with fixed options, as a picklable factory."""
+
+    kind: Callable[..., torch.optim.Optimizer]
+    options: tuple[tuple[str, float | bool], ...]
+
+    def __call__(self, parameters: object) -> torch.optim.Optimizer:
+        """The optimizer over these parameters."""
+        return self.kind(parameters, **dict(self.options))
+
+
+def sgd(lr: float, momentum: float = 0.0) -> Descent:
+    """Gradient descent or heavy ball."""
+    return Descent(torch.optim.SGD, (("lr", lr), ("momentum", momentum)))
+
+
+def distance(rate: Rate, target: float) -> tuple[float, tuple[float, float]]:
+    """``|slope - target|`` and the interval of it that the slope's interval implies."""
+    low, high = rate.interval
+    far = max(abs(low - target), abs(high - target))
+    near = 0.0 if low <= target <= high else min(abs(low - target), abs(high - target))
+    return abs(rate.slope - target), (near, far)
+
+
+def mean_interval(values: np.ndarray) -> tuple[float, tuple[float, float]]:
+    """Mean over seeds and its 95 % Student interval, from one number a seed."""
+    half = float(stats.t.ppf(0.975, len(values) - 1)) * float(values.std(ddof=1)) / math.sqrt(len(values))
+    return float(values.mean()), (float(values.mean()) - half, float(values.mean()) + half)
