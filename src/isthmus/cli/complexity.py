@@ -44,7 +44,9 @@ def complexity(
     for name, value in values.items():
         sys.stdout.write(f"{name:48s} {value if isinstance(value, int) else f'{value:.6g}'}\n")
     if not function.startswith("leap:"):
-        sys.stdout.write(f"C* = {constant:g}. Bounds are the theory's shape with unknown constants: orders only, not a prediction.\n")
+        sys.stdout.write(
+            f"C* = {constant:g}. Bounds are the theory's shape with unknown constants: orders only, not a prediction.\n"
+        )
     return 0
 
 
@@ -55,7 +57,10 @@ def _leap(text: str) -> dict[str, float]:
 
 def _measures(function: str, radius: float, eps: float, constant: float) -> dict[str, float]:
     series = _series(function)
-    samples, width = sample_complexity(series, radius, constant=constant), width_complexity(series, radius, eps=eps, constant=constant)
+    samples, width = (
+        sample_complexity(series, radius, constant=constant),
+        width_complexity(series, radius, eps=eps, constant=constant),
+    )
     values = {"log10 C_s": samples.log10, "log10 C_eps": width.log10}
     values |= _truncation(series, radius, eps, constant, samples, width)
     if math.isfinite(samples.log10) and math.isfinite(width.log10) and samples.log10 > width.log10:

@@ -8,7 +8,12 @@ from cyclopts import Parameter
 
 from isthmus._core.errors import InputError
 from isthmus.cli.show import show
-from isthmus.learning.kernel_learners import ClosedKernelLearner, ConjugateKernelLearner, RandomFeatureLearner, TangentKernelLearner
+from isthmus.learning.kernel_learners import (
+    ClosedKernelLearner,
+    ConjugateKernelLearner,
+    RandomFeatureLearner,
+    TangentKernelLearner,
+)
 from isthmus.learning.learners import Learner, NetworkLearner
 from isthmus.learning.targets import TARGETS
 from isthmus.studies.learning_curves import learning_curves
