@@ -51,6 +51,8 @@ if TYPE_CHECKING:
     from isthmus.kernel.outputs import OutputIndex, RandomOutputs
     from isthmus.kernel.ridge import KernelSpectrum, kernel_ridge
     from isthmus.kernel.spectrum import ntk_eigenvalues
+    from isthmus.learning.decomposition import order_shares
+    from isthmus.learning.remainder import remainder_orders
     from isthmus.model.data import Task, builtin_task
     from isthmus.model.network import Network
     from isthmus.model.problem import Problem
@@ -58,6 +60,7 @@ if TYPE_CHECKING:
     from isthmus.model.units import exchangeable_units
     from isthmus.report.atlas import render
     from isthmus.results.catalog import load_record
+    from isthmus.studies.learning_curves import learning_curves
     from isthmus.studies.survey import survey
     from isthmus.symmetry.alignment import align, random_equivalent
     from isthmus.symmetry.expansion import expansion_manifold
@@ -117,12 +120,14 @@ _NAMES = {
     "kernel_distance": "isthmus.kernel.distance",
     "kernel_ridge": "isthmus.kernel.ridge",
     "label_alignment": "isthmus.kernel.alignment",
+    "learning_curves": "isthmus.studies.learning_curves",
     "load_record": "isthmus.results.catalog",
     "loss_along_line": "isthmus.curvature.lines",
     "minima_subspaces": "isthmus.combinatorics.subspaces",
     "ntk_eigenvalues": "isthmus.kernel.spectrum",
     "ntk_operator": "isthmus.kernel.operator",
     "open_trajectory": "isthmus.training.trajectory",
+    "order_shares": "isthmus.learning.decomposition",
     "path_profile": "isthmus.symmetry.profile",
     "plant": "isthmus.embedding.plant",
     "polish": "isthmus.curvature.polish",
@@ -133,6 +138,7 @@ _NAMES = {
     "read_tntp": "isthmus.games.traffic.tntp",
     "reduce": "isthmus.symmetry.reduction",
     "regime_check": "isthmus.dynamics.regime",
+    "remainder_orders": "isthmus.learning.remainder",
     "render": "isthmus.report.atlas",
     "replay": "isthmus.training.trajectory",
     "shrink": "isthmus.embedding.shrink",
@@ -202,12 +208,14 @@ __all__ = [
     "kernel_distance",
     "kernel_ridge",
     "label_alignment",
+    "learning_curves",
     "load_record",
     "loss_along_line",
     "minima_subspaces",
     "ntk_eigenvalues",
     "ntk_operator",
     "open_trajectory",
+    "order_shares",
     "path_profile",
     "plant",
     "polish",
@@ -218,6 +226,7 @@ __all__ = [
     "read_tntp",
     "reduce",
     "regime_check",
+    "remainder_orders",
     "render",
     "replay",
     "shrink",

@@ -34,6 +34,12 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "no path network": ("game net.py:problem", ["Tanh", "path network"]),
     "align checkpoints": ("align net.py:problem gone.safetensors gone.safetensors", ["gone.safetensors does not exist"]),
     "align method": ("align net.py:problem a b --method guess", ["guess", "weights"]),
+    "taylor order": ("taylor net.py:problem nowhere", ["holds no checkpoints"]),
+    "no series": ("complexity relu", ["kink", "tanh"]),
+    "coefficients": ("complexity 1,x", ["c0,c1,c2"]),
+    "target": ("learn cubes", ["no target 'cubes'", "sincos"]),
+    "learner": ("learn linear --learners net9", ["no learner 'net9'", "net3"]),
+    "too few to choose": ("learn linear --learners net2 --samples 4", ["held-out", "n_samples = 4"]),
     "usage": ("ntk net.py:problem --samples many", ["many", "isthmus --help"]),
     "verb": ("frobnicate", ["frobnicate", "survey"]),
 }

@@ -122,3 +122,29 @@ def test_align_moves_the_units_of_one_checkpoint_to_another(folder: Path, run: R
     assert (folder / "aligned.safetensors").is_file()
     code, out, _ = run("align", "net.py:problem", *ends, "--method", "sinkhorn", "--plan")
     assert code == 0 and "Sinkhorn matching" in out and "distance" not in out
+
+
+def test_taylor_reads_a_runs_checkpoints(folder: Path, run: Run) -> None:
+    problem = load_task("net.py:problem").problem
+    isthmus.train(problem, epochs=2, store=folder / "checkpoints")
+    code, out, _ = run("taylor", "net.py:problem", "checkpoints", "--out", "o.safetensors")
+    assert code == 0
+    assert "unexplained by order 1" in out
+    assert "remainder exponents" in out
+    assert isthmus.load_record(folder / "o.safetensors").parts[-1] == "rest"
+
+
+def test_complexity_needs_no_network(run: Run) -> None:
+    code, out, _ = run("complexity", "0,0,1", "--constant", "1", "--json")
+    assert code == 0
+    assert 10 ** json.loads(out)["log10 C_s"] == pytest.approx(3**1.75)
+    assert "degree of the Taylor polynomial within 0.1" in run("complexity", "tanh")[1]
+    assert "leap" in run("complexity", "leap:1+1.2")[1]
+
+
+def test_learn_compares_learners(folder: Path, run: Run) -> None:
+    words = "learn linear --learners ntk2,gaussian --samples 20,40 --seeds 2 --width 10 --out c.safetensors"
+    code, out, _ = run(*words.split())
+    assert code == 0
+    assert "2-layer tangent kernel" in out
+    assert isthmus.load_record(folder / "c.safetensors").seeds == 2

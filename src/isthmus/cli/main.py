@@ -27,6 +27,11 @@ _COMMANDS = {
     "shrink": ("isthmus.cli.shrink:shrink", "Join units that do the same thing."),
     "barrier": ("isthmus.cli.barrier:barrier", "The error barrier between two checkpoints."),
     "align": ("isthmus.cli.align:align", "Bring the units of one network into the order of another's."),
+    "complexity": (
+        "isthmus.cli.complexity:complexity",
+        "Complexity measures of a smooth function, or a Boolean function's leap.",
+    ),
+    "learn": ("isthmus.cli.learn:learn", "Learning curves of networks and kernels on a known target."),
     "taylor": ("isthmus.cli.taylor:taylor", "What each order of the Taylor expansion contributes to a run."),
     "game": ("isthmus.cli.game:game", "The network as a routing game: gap to equilibrium, path flows, removals."),
     "count": ("isthmus.cli.count:count", "How many subspaces of minima and of saddles a wide layer has; exact."),

@@ -8,12 +8,13 @@ and named "oracle".
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from isthmus._core.errors import InputError, NumericalError
 from isthmus._core.seeds import Seed
@@ -173,6 +174,32 @@ class NetworkLearner(Learner):
             return self._fitted(members, chosen, excluded, grid, f"{choice}; trained on the others only, for on all it diverges")
         return self._fitted(again, 0, excluded, winner, f"{choice}, then trained again on all")
 
+    def fit_seeds(self, inputs: np.ndarray, targets: np.ndarray, *, seed: Seed) -> list[Fitted]:
+        """Learn from several sets of samples at once, ``(s, n, d)`` and ``(s, n, k)``, each from a start of its own.
+
+        One batched computation; for a network (not a Taylor model) and a grid with one setting.
+
+        Raises:
+            InputError: the grid has several settings, or this is a Taylor model.
+            NumericalError: a member did not stay finite.
+        """
+        count, (rates, decays) = len(inputs), self.grid.points(self.width)
+        if self.order is not None or len(rates) != 1:
+            raise InputError("Seeds are trained together for networks with one setting of rate and decay; fit them one by one.")
+        whole = replace(self, trains="all")
+        starts = [whole.network(inputs.shape[2], targets.shape[2], seed.child("member", index)) for index in range(count)]
+        hidden = self.network(inputs.shape[2], targets.shape[2], seed)
+        shared = Network(_Partly(starts[0].module, frozenset(hidden.parameters)))
+        points = torch.stack([network.flat for network in starts])
+        members = train_ensemble(
+            shared, _MSE, *_tensors(inputs, targets), rates.repeat(count), float(decays[0]),
+            starts=points, own_data=True, schedule=self.schedule, seed=seed,
+        )  # fmt: skip
+        if not members.finite.all():
+            raise NumericalError(Status.NOT_FINITE, f"{self.name} at rate {rates[0]:.3g}; lower the learning rate")
+        trained = [replace(members, points=members.points[[index]], finite=members.finite[[index]]) for index in range(count)]
+        return [self._fitted(member, 0, 0, (rates, decays), "given") for member in trained]
+
     def _train(self, network: Network, x: Tensor, y: Tensor, rates: np.ndarray, decays: np.ndarray, seed: Seed) -> Ensemble:
         pull = None if self.order is None else network.flat
         return train_ensemble(network, _MSE, x, y, rates, decays, pull=pull, schedule=self.schedule, seed=seed)
@@ -181,6 +208,19 @@ class NetworkLearner(Learner):
         trained = members.network.at(members.points[index]).to(torch.float64)
         chosen = {"rate": float(grid[0][index]), "decay": float(grid[1][index])}
         return Fitted(NetworkFunction(trained), chosen, choice, trained.size, excluded)
+
+
+class _Partly(nn.Module):
+    """A module of whose parameters only some receive gradients; all are its own, so that each member has its start."""
+
+    def __init__(self, net: nn.Module, trained: frozenset[str]) -> None:
+        super().__init__()
+        self.net, self.trained = net, trained
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """The module's output."""
+        values = {name: value if name in self.trained else value.detach() for name, value in self.net.named_parameters()}
+        return functional_call(self.net, values, (inputs,))
 
 
 def split(samples: int, share: float, seed: Seed) -> tuple[Tensor, Tensor]:

@@ -82,11 +82,11 @@ class PseudoNetwork:
 
     def start(self, inputs: Tensor) -> Tensor:
         """``f0``, ``(n, k)``."""
-        return self._signs(inputs)[-1] @ self.output.T
+        return self.gates(inputs)[-1] @ self.output.T
 
     def linear(self, inputs: Tensor, move: Displacement) -> Tensor:
         """The linear part in (W', V'), ``(n, k)``: what the tangent kernel sees."""
-        d_w, hidden, *rest = self._signs(inputs)
+        d_w, hidden, *rest = self.gates(inputs)
         inner = d_w * (inputs @ move.first.T)
         if self.second is None:
             return inner @ self.output.T
@@ -95,14 +95,14 @@ class PseudoNetwork:
 
     def bilinear(self, inputs: Tensor, move: Displacement) -> Tensor:
         """``G2 = A D_v V' D_w W' x``, ``(n, k)``; zero for two layers."""
-        d_w, _, *rest = self._signs(inputs)
+        d_w, _, *rest = self.gates(inputs)
         if self.second is None:
             return torch.zeros(len(inputs), len(self.output)).to(self.output)
         return (rest[0] * ((d_w * (inputs @ move.first.T)) @ _second(move).T)) @ self.output.T
 
     def frozen(self, inputs: Tensor, move: Displacement) -> Tensor:
         """The displaced network with the signs of the start, evaluated directly, ``(n, k)``."""
-        d_w, _, *rest = self._signs(inputs)
+        d_w, _, *rest = self.gates(inputs)
         hidden = d_w * (inputs @ (self.first + move.first).T + self.first_bias)
         if self.second is None:
             return hidden @ self.output.T
@@ -140,14 +140,14 @@ class PseudoNetwork:
         """
         if len(self.output) != 1:
             raise InputError(f"The closed form is for one output, found {len(self.output)}. Use isthmus.empirical_ntk.")
-        d_w, hidden, *rest = self._signs(inputs)
+        d_w, hidden, *rest = self.gates(inputs)
         gram, a = inputs @ inputs.T, self.output[0]
         if self.second is None:
             return gram * ((d_w * a.square()) @ d_w.T)
         pulled = d_w * ((rest[0] * a) @ self.second)
         return (hidden @ hidden.T) * ((rest[0] * a.square()) @ rest[0].T) + gram * (pulled @ pulled.T)
 
-    def _signs(self, inputs: Tensor) -> list[Tensor]:
+    def gates(self, inputs: Tensor) -> list[Tensor]:
         """``D_w``, hidden features, and for three layers ``D_v`` and the second hidden features."""
         before = inputs @ self.first.T + self.first_bias
         found = [(before >= 0).to(before), before.clamp_min(0)]

@@ -273,6 +273,33 @@ class LinearTarget(Target):
         return x @ sphere(1, self.dimension, Seed(self.seed).child("linear target")).T
 
 
+@dataclass(frozen=True)
+class Standardized(Target):
+    """Another target, shifted to mean 0 and scaled to a given standard deviation (estimated on 4000 of its samples).
+
+    Attributes:
+        inner: the target.
+        std: of the outputs; about that of the composite target by default, so that one learning rate serves all.
+    """
+
+    inner: Target
+    std: float = 5.0
+
+    def inputs(self, count: int, seed: Seed) -> Tensor:
+        """Those of the inner target."""
+        return self.inner.inputs(count, seed)
+
+    @cached_property
+    def _moments(self) -> tuple[Tensor, Tensor]:
+        _, y = self.inner.sample(4000, Seed(0).child("standardized"))
+        return y.mean(0), y.std()
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``(n, k)``."""
+        mean, spread = self._moments
+        return self.std * (self.inner(x) - mean) / spread
+
+
 TARGETS: dict[str, Target] = {
     "sincos": Composite("sincos"),
     "tanh": Composite("tanh"),

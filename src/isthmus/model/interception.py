@@ -89,8 +89,12 @@ class Interception(TorchFunctionMode):
             return Region(self._names[id(tensor)], 0, tensor.shape, False)
         if not tensor._is_view():
             return None
+        try:
+            address = tensor.data_ptr()
+        except RuntimeError:  # a tensor inside a function transform has no storage of its own
+            return None
         for name, whole in self._tensors.items():
-            start = (tensor.data_ptr() - whole.data_ptr()) // whole.element_size()
+            start = (address - whole.data_ptr()) // whole.element_size()
             if not 0 <= start < whole.numel():
                 continue
             if tensor.is_contiguous():
