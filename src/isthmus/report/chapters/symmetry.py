@@ -18,15 +18,15 @@ def _sentence(records: Records) -> str:
         words += " and signs of its units)" if _signed(record) else " of its units)"
     else:
         words = (
-            f"Of {count(total)} hidden units {count(needed)} are needed; networks of this width that compute the same function "
-            f"fill 10^{record.log10_minima:.1f} subspaces"
+            f"{count(total - needed)} of {count(total)} hidden units are redundant; networks of this width that compute the same "
+            f"function fill 10^{record.log10_minima:.1f} subspaces"
         )
     words += f", and one more unit in every layer joins them all, on 10^{record.log10_joined:.1f} subspaces"
     path: PathProfile | None = records.get(_PATH)
     if path is not None and path.loss.size:
         words += (
-            f". To a copy with {_moved(path)} units in other places a path of {len(path.steps)} straight segments keeps the loss to "
-            f"{number(abs(path.rise))}, where the straight line rises by {number(path.barrier)}"
+            f". On the way to a copy with {_moved(path)} units in other places the loss rises by {number(abs(path.rise))} along "
+            f"{len(path.steps)} straight segments, by {number(path.barrier)} along one straight line"
         )
     return words + "."
 
