@@ -12,9 +12,7 @@ def _sentence(records: Records) -> str:
     record: UnitTaxonomy = records[_UNITS]
     total, needed = sum(record.widths), sum(record.minimal)
     if needed == total:
-        words = (
-            f"All {count(total)} hidden units are needed: the minimum has 10^{record.log10_orders:.1f} isolated copies (orders"
-        )
+        words = f"None of {count(total)} hidden units is redundant: the minimum has 10^{record.log10_orders:.1f} copies (orders"
         words += " and signs of its units)" if _signed(record) else " of its units)"
     else:
         words = (
