@@ -2,8 +2,10 @@
 
 from isthmus.plots.symmetry import plot_counts, plot_path, plot_taxonomy
 from isthmus.report.chapter import Chapter, Headline, Plate, Records
+from isthmus.report.chapters.symmetry_alignment import BARRIERS, alignment_headlines, alignment_plate, alignment_words
 from isthmus.report.numbers import count, number
 from isthmus.results.symmetry import PathProfile, UnitTaxonomy
+from isthmus.results.symmetry_alignment import AlignedBarriers
 
 _UNITS, _PATH = "symmetry/taxonomy", "symmetry/path"
 
@@ -26,6 +28,8 @@ def _sentence(records: Records) -> str:
             f". On the way to a copy with {_moved(path)} units in other places the loss rises by {number(abs(path.rise))} along "
             f"{len(path.steps)} straight segments, by {number(path.barrier)} along one straight line"
         )
+    if BARRIERS in records:
+        words += f". {alignment_words(records[BARRIERS])}"
     return words + "."
 
 
@@ -48,7 +52,7 @@ def _headline(records: Records) -> list[Headline]:
     if path is not None:
         rise = f"{number(abs(path.rise))} / {number(path.barrier)}" if path.loss.size else "not measured"
         found.append(Headline("rise of the loss: path of equal loss / straight line", rise))
-    return found
+    return found + (alignment_headlines(records[BARRIERS]) if BARRIERS in records else [])
 
 
 def _figures(records: Records) -> list[Plate]:
@@ -80,6 +84,8 @@ def _figures(records: Records) -> list[Plate]:
     path: PathProfile | None = records.get(_PATH)
     if path is not None and path.loss.size:
         plates.append(_path_plate(path))
+    if BARRIERS in records:
+        plates.append(alignment_plate(records[BARRIERS]))
     return plates
 
 
@@ -101,7 +107,7 @@ SYMMETRY = Chapter(
     id="symmetry",
     title="Symmetry",
     question="How many copies of this minimum are there, and what joins them?",
-    needs={_UNITS: UnitTaxonomy, _PATH: PathProfile},
+    needs={_UNITS: UnitTaxonomy, _PATH: PathProfile, BARRIERS: AlignedBarriers},
     required=1,
     sentence=_sentence,
     strength=2,
