@@ -5,10 +5,11 @@ from isthmus.papers.allenzhu2018 import PAPER as ALLENZHU2018
 from isthmus.papers.bu2020 import PAPER as BU2020
 from isthmus.papers.fort2020 import PAPER as FORT2020
 from isthmus.papers.paper import Paper
+from isthmus.papers.simsek2021 import PAPER as SIMSEK2021
 from isthmus.papers.vesseron2020 import PAPER as VESSERON2020
 from isthmus.papers.zhang2021 import PAPER as ZHANG2021
 
-PAPERS: tuple[Paper, ...] = (FORT2020, BU2020, VESSERON2020, ZHANG2021, ALLENZHU2018)
+PAPERS: tuple[Paper, ...] = (FORT2020, BU2020, VESSERON2020, ZHANG2021, ALLENZHU2018, SIMSEK2021)
 
 __all__ = ["PAPERS", "Paper", "all_claims"]
 

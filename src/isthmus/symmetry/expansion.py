@@ -15,7 +15,7 @@ from isthmus.combinatorics.pieces import Piece, pieces, random_piece
 from isthmus.combinatorics.subspaces import critical_subspaces, minima_subspaces
 from isthmus.linops.random import gaussian
 from isthmus.model.network import Network
-from isthmus.symmetry.layers import HiddenLayer, at_state, hidden_layers, select_units, state_of
+from isthmus.symmetry.layers import HiddenLayer, at_state, hidden_layers, row_distances, select_units, state_of
 
 _SAME = 1e-9
 
@@ -136,9 +136,9 @@ def require_irreducible(network: Network, layer: HiddenLayer) -> None:
     state = state_of(network)
     rows, out = layer.incoming(state), layer.outgoing(state)
     silent = (out.norm(dim=1) <= _SAME * out.norm()).nonzero().flatten().tolist()
-    distance = torch.cdist(rows, rows)
+    distance = row_distances(rows, rows)
     if layer.activation.flips:
-        distance = torch.minimum(distance, torch.cdist(rows, -rows))
+        distance = torch.minimum(distance, row_distances(rows, -rows))
     distance.fill_diagonal_(math.inf)
     close = (distance <= _SAME * rows.norm(dim=1).max()).nonzero().tolist()
     if silent or close:

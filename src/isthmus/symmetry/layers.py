@@ -134,6 +134,11 @@ def select_units(network: Network, layer: HiddenLayer, units: Sequence[int]) -> 
     return resized(network, layer.group, recipe, inputs=layer.example.to(network.dtype))
 
 
+def row_distances(first: Tensor, second: Tensor) -> Tensor:
+    """Euclidean distances between rows by differences, exact for near-equal rows (the usual expansion loses half the digits)."""
+    return torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")
+
+
 def _rows(state: Mapping[str, Tensor], slot: Slot, size: int) -> Tensor:
     tensor = state[slot.tensor].movedim(slot.axis, 0)
     return tensor[slot.entries(size).to(tensor.device)].reshape(size, -1)

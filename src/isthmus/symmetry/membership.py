@@ -10,7 +10,7 @@ from isthmus.combinatorics.pieces import Piece, piece_of
 from isthmus.model.network import Network
 from isthmus.symmetry.activations import ActivationClass
 from isthmus.symmetry.expansion import ExpansionManifold
-from isthmus.symmetry.layers import HiddenLayer, at_state, hidden_layers, select_units, state_of
+from isthmus.symmetry.layers import HiddenLayer, at_state, hidden_layers, row_distances, select_units, state_of
 
 
 @dataclass(frozen=True)
@@ -108,8 +108,8 @@ def _labels(rows: Tensor, known: Tensor, layer: HiddenLayer, tolerance: float) -
     sizes = (rows.norm(dim=1), known.norm(dim=1)) if scaling else (factor, torch.ones_like(known[:, 0]))
     mine, theirs = rows / sizes[0][:, None], known / sizes[1][:, None]
     near = tolerance * float(theirs.abs().max())
-    distance, unit = torch.cdist(mine, theirs).min(dim=1)
-    flipped, opposite = torch.cdist(mine, -theirs).min(dim=1)
+    distance, unit = row_distances(mine, theirs).min(dim=1)
+    flipped, opposite = row_distances(mine, -theirs).min(dim=1)
     labels: list[object] = [f"group {i}" for i in range(len(rows))]
     for i in range(len(rows)):
         if distance[i] <= near:
@@ -118,9 +118,9 @@ def _labels(rows: Tensor, known: Tensor, layer: HiddenLayer, tolerance: float) -
         elif layer.activation.flips and flipped[i] <= near:
             labels[i], factor[i] = int(opposite[i]), -1.0
     loose = [i for i, label in enumerate(labels) if isinstance(label, str)]
-    among = torch.cdist(mine[loose], mine[loose])
+    among = row_distances(mine[loose], mine[loose])
     if layer.activation.flips:
-        among = torch.minimum(among, torch.cdist(mine[loose], -mine[loose]))
+        among = torch.minimum(among, row_distances(mine[loose], -mine[loose]))
     for i, k in (among <= near).nonzero().tolist():
         if i < k:
             labels[loose[k]] = labels[loose[i]]

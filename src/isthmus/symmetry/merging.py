@@ -12,7 +12,7 @@ from torch import Tensor
 
 from isthmus.model.network import Network
 from isthmus.symmetry.activations import ActivationClass, unit_values
-from isthmus.symmetry.layers import HiddenLayer, State, at_state, select_units, state_of
+from isthmus.symmetry.layers import HiddenLayer, State, at_state, row_distances, select_units, state_of
 
 Dropped = Literal["parked", "zero group", "dead", "constant"]
 _ROWS = 2048
@@ -112,9 +112,9 @@ class _Rows:
         rows = self.shape[units]
         if self.activation is ActivationClass.POSITIVE_SCALING:
             rows = rows / self.norms[units][:, None]
-        distance = _distance(rows, rows)
+        distance = row_distances(rows, rows)
         if self.activation.flips:
-            distance = torch.minimum(distance, _distance(rows, -rows))
+            distance = torch.minimum(distance, row_distances(rows, -rows))
         size = rows.norm(dim=1)
         relative = (distance / torch.maximum(size[:, None], size[None])).cpu().numpy()
         np.fill_diagonal(relative, 0.0)
@@ -153,11 +153,6 @@ def _alone(network: Network, layer: HiddenLayer, values: Tensor, rows: _Rows, to
             mean = float(values[:, unit].mean())
             found.append(Cluster((unit,), (0.0,), (mean,), torch.zeros_like(rows.out[unit]), "constant"))
     return found
-
-
-def _distance(first: Tensor, second: Tensor) -> Tensor:
-    """Euclidean distances by differences, exact for near-equal rows."""
-    return torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _center(network: Network, layer: HiddenLayer, inputs: Tensor) -> float:

@@ -128,21 +128,16 @@ def reduce(problem: Problem, *, tolerances: Sequence[float] = TOLERANCES, steps:
     loss = loss_value(problem)
     limit = max(loss * (1 + _ROOM), _FLOOR * float(problem.network(problem.inputs).square().mean()))
     whole = tuple(layer.size for layer in hidden_layers(problem.network, problem.inputs))
-    best, tried, seen = None, [], set()
+    best, tried, seen = None, [], {}
     for tolerance in tolerances:
         small = shrunk(problem.network, problem.inputs, tolerance=tolerance)
-        widths = tuple(layer.size for layer in small.layers)
-        if small.change > _TOO_FAR or small.roles in seen:
+        if small.change > _TOO_FAR:
             continue
-        seen.add(small.roles)
-        after = problem._with(network=small.network)
-        accepted = _same(problem, after, limit)
-        if widths != whole and (quick(after) or not accepted):
-            fitted = refitted(after, steps=steps)
-            if not accepted or _same(problem, fitted, limit):
-                after, accepted = fitted, _same(problem, fitted, limit)
-        value = loss_value(after)
-        tried.append(Attempt(tolerance, widths, small.change, value, accepted))
+        if small.roles not in seen:
+            seen[small.roles] = _settled(problem, small, limit, steps, whole)
+        after, accepted = seen[small.roles]
+        widths = tuple(layer.size for layer in small.layers)
+        tried.append(Attempt(tolerance, widths, small.change, loss_value(after), accepted))
         if accepted and (best is None or sum(widths) < sum(best[1].widths)):
             best = (small, tried[-1], after)
     small, attempt, after = best if best is not None else _unchanged(problem, loss)
@@ -231,6 +226,17 @@ def _unchanged(problem: Problem, loss: float) -> tuple[Shrunk, Attempt, Problem]
     roles = tuple(_Book.of(layer.size).roles() for layer in layers)
     widths = tuple(layer.size for layer in layers)
     return Shrunk(problem.network, layers, roles, 0.0), Attempt(0.0, widths, 0.0, loss, accepted=True), problem
+
+
+def _settled(problem: Problem, small: Shrunk, limit: float, steps: int, whole: tuple[int, ...]) -> tuple[Problem, bool]:
+    """A proposal after the refit that it needs, and whether it passes."""
+    after = problem._with(network=small.network)
+    accepted = _same(problem, after, limit)
+    if tuple(layer.size for layer in small.layers) == whole or (accepted and not quick(after)):
+        return after, accepted
+    fitted = refitted(after, steps=steps)
+    better = _same(problem, fitted, limit)
+    return (fitted, better) if better or not accepted else (after, accepted)
 
 
 def _same(given: Problem, found: Problem, limit: float) -> bool:

@@ -15,7 +15,7 @@ from isthmus.model.problem import Problem, provenance
 from isthmus.results.provenance import Cost
 from isthmus.results.symmetry import UNIT_KINDS, UnitTaxonomy
 from isthmus.symmetry.activations import ActivationClass, preactivations, unit_values
-from isthmus.symmetry.layers import HiddenLayer, at_state, hidden_layers, state_of
+from isthmus.symmetry.layers import HiddenLayer, at_state, hidden_layers, row_distances, state_of
 from isthmus.symmetry.reduction import Reduction, UnitRole, reduce
 
 OPPOSITE = 1e-6
@@ -124,7 +124,7 @@ def _opposite(pre: Tensor, layer: HiddenLayer, units: list[int]) -> list[tuple[i
     rows = pre.T / pre.norm(dim=0).clamp_min(1e-300)[:, None]
     if layer.activation is ActivationClass.EVEN_LINEAR:
         rows = pre.T
-    gap = torch.cdist(rows, -rows, compute_mode="donot_use_mm_for_euclid_dist")
+    gap = row_distances(rows, -rows)
     near = gap <= OPPOSITE * rows.norm(dim=1)[:, None]
     return [(i, k) for i in units for k in units if i < k and bool(near[i, k])]
 
@@ -134,8 +134,8 @@ def _channels(network: Network, layer: HiddenLayer, inputs: Tensor, units: list[
     state = state_of(network)
     rows, out = layer.incoming(state), layer.outgoing(state)
     size, send = rows.norm(dim=1), out.norm(dim=1)
-    distance = torch.cdist(rows, rows) / torch.maximum(size[:, None], size[None])
-    cancel = torch.cdist(out, -out) / (send[:, None] + send[None]).clamp_min(1e-300)
+    distance = row_distances(rows, rows) / torch.maximum(size[:, None], size[None])
+    cancel = row_distances(out, -out) / (send[:, None] + send[None]).clamp_min(1e-300)
     near = (distance < CHANNEL_DISTANCE) & (cancel < CHANNEL_CANCELLATION)
     pairs = [(i, k) for i in units for k in units if i < k and bool(near[i, k])]
     return [pair for pair in pairs if channel_error(network, layer, inputs, pair) < CHANNEL_ERROR]

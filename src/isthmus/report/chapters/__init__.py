@@ -7,6 +7,7 @@ from isthmus.report.chapters.embedding import EMBEDDING
 from isthmus.report.chapters.games import GAMES
 from isthmus.report.chapters.kernel import KERNEL
 from isthmus.report.chapters.learning import LEARNING
+from isthmus.report.chapters.symmetry import SYMMETRY
 from isthmus.report.chapters.training import TRAINING
 
-CHAPTERS: tuple[Chapter, ...] = (TRAINING, KERNEL, EMBEDDING, DYNAMICS, LEARNING, GAMES, CLAIMS)
+CHAPTERS: tuple[Chapter, ...] = (TRAINING, KERNEL, EMBEDDING, DYNAMICS, LEARNING, GAMES, SYMMETRY, CLAIMS)

@@ -9,6 +9,7 @@ from isthmus.studies.stages.evolution import AFTER_KERNEL, EVOLUTION, LINEARIZED
 from isthmus.studies.stages.games import GAMES
 from isthmus.studies.stages.kernel import KERNEL
 from isthmus.studies.stages.learning import CURVES, ORDERS
+from isthmus.studies.stages.symmetry import SYMMETRY
 from isthmus.studies.stages.training import HISTORY
 from isthmus.studies.stages.twins import TWINS
 
@@ -30,6 +31,9 @@ STAGES: tuple[Stage, ...] = (
     CURVES,
     GAMES,
 )
+    HISTORY, KERNEL, SHARPNESS, DENSITY, TWINS, SPAWNING, AFTER_KERNEL, EVOLUTION, SYMMETRY, ALIGNMENT, ORDERS, DYNAMICS, UNITS,
+    PLATEAU, CENSUS, CURVES, GAMES,
+)  # fmt: skip
 
 #: what `isthmus evolve` measures: the evolution of the kernel alone, with linearized children besides
 EVOLUTION_STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SPAWNING, AFTER_KERNEL, LINEARIZED, EVOLUTION)
