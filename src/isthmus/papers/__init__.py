@@ -9,7 +9,7 @@ from isthmus.papers.simsek2021 import PAPER as SIMSEK2021
 from isthmus.papers.vesseron2020 import PAPER as VESSERON2020
 from isthmus.papers.zhang2021 import PAPER as ZHANG2021
 
-PAPERS: tuple[Paper, ...] = (FORT2020, BU2020, VESSERON2020, ZHANG2021, ALLENZHU2018, SIMSEK2021)
+PAPERS: tuple[Paper, ...] = (SIMSEK2021, ZHANG2021, ALLENZHU2018, VESSERON2020, BU2020, FORT2020)
 
 __all__ = ["PAPERS", "Paper", "all_claims"]
 

@@ -10,4 +10,4 @@ from isthmus.report.chapters.learning import LEARNING
 from isthmus.report.chapters.symmetry import SYMMETRY
 from isthmus.report.chapters.training import TRAINING
 
-CHAPTERS: tuple[Chapter, ...] = (TRAINING, KERNEL, EMBEDDING, DYNAMICS, LEARNING, GAMES, SYMMETRY, CLAIMS)
+CHAPTERS: tuple[Chapter, ...] = (TRAINING, KERNEL, SYMMETRY, EMBEDDING, DYNAMICS, LEARNING, GAMES, CLAIMS)

@@ -22,6 +22,7 @@ STAGES: tuple[Stage, ...] = (
     SPAWNING,
     AFTER_KERNEL,
     EVOLUTION,
+    SYMMETRY,
     ALIGNMENT,
     UNITS,
     PLATEAU,
@@ -31,9 +32,6 @@ STAGES: tuple[Stage, ...] = (
     CURVES,
     GAMES,
 )
-    HISTORY, KERNEL, SHARPNESS, DENSITY, TWINS, SPAWNING, AFTER_KERNEL, EVOLUTION, SYMMETRY, ALIGNMENT, ORDERS, DYNAMICS, UNITS,
-    PLATEAU, CENSUS, CURVES, GAMES,
-)  # fmt: skip
 
 #: what `isthmus evolve` measures: the evolution of the kernel alone, with linearized children besides
 EVOLUTION_STAGES: tuple[Stage, ...] = (HISTORY, KERNEL, SPAWNING, AFTER_KERNEL, LINEARIZED, EVOLUTION)
