@@ -60,8 +60,12 @@ if TYPE_CHECKING:
     from isthmus.model.units import exchangeable_units
     from isthmus.report.atlas import render
     from isthmus.results.catalog import load_record
+    from isthmus.studies.after_kernel import after_kernel
     from isthmus.studies.learning_curves import learning_curves
+    from isthmus.studies.linearized import linearized_children
+    from isthmus.studies.spawning import spawn
     from isthmus.studies.survey import survey
+    from isthmus.studies.transition import find_transition
     from isthmus.symmetry.alignment import align, random_equivalent
     from isthmus.symmetry.expansion import expansion_manifold
     from isthmus.symmetry.matching_methods import ActivationMatching, Sinkhorn, WeightMatching
@@ -98,6 +102,7 @@ _NAMES = {
     "Task": "isthmus.model.data",
     "Trajectory": "isthmus.training.trajectory",
     "WeightMatching": "isthmus.symmetry.matching_methods",
+    "after_kernel": "isthmus.studies.after_kernel",
     "align": "isthmus.symmetry.alignment",
     "builtin_task": "isthmus.model.data",
     "census": "isthmus.embedding.census",
@@ -111,6 +116,7 @@ _NAMES = {
     "estimate_kernel_distance": "isthmus.kernel.estimates",
     "exchangeable_units": "isthmus.model.units",
     "expansion_manifold": "isthmus.symmetry.expansion",
+    "find_transition": "isthmus.studies.transition",
     "ggn_operator": "isthmus.curvature.operators",
     "grow": "isthmus.embedding.grow",
     "hessian_eigenvalues": "isthmus.curvature.eigenvalues",
@@ -121,6 +127,7 @@ _NAMES = {
     "kernel_ridge": "isthmus.kernel.ridge",
     "label_alignment": "isthmus.kernel.alignment",
     "learning_curves": "isthmus.studies.learning_curves",
+    "linearized_children": "isthmus.studies.linearized",
     "load_record": "isthmus.results.catalog",
     "loss_along_line": "isthmus.curvature.lines",
     "minima_subspaces": "isthmus.combinatorics.subspaces",
@@ -145,6 +152,7 @@ _NAMES = {
     "sketch_ntk": "isthmus.kernel.estimates",
     "sketched_distance": "isthmus.kernel.estimates",
     "social_optimum": "isthmus.games.equilibrium",
+    "spawn": "isthmus.studies.spawning",
     "spectral_density": "isthmus.curvature.density",
     "spectrum": "isthmus.dynamics.spectrum",
     "stability_limit": "isthmus.dynamics.stability",
@@ -186,6 +194,7 @@ __all__ = [
     "Task",
     "Trajectory",
     "WeightMatching",
+    "after_kernel",
     "align",
     "builtin_task",
     "census",
@@ -199,6 +208,7 @@ __all__ = [
     "estimate_kernel_distance",
     "exchangeable_units",
     "expansion_manifold",
+    "find_transition",
     "ggn_operator",
     "grow",
     "hessian_eigenvalues",
@@ -209,6 +219,7 @@ __all__ = [
     "kernel_ridge",
     "label_alignment",
     "learning_curves",
+    "linearized_children",
     "load_record",
     "loss_along_line",
     "minima_subspaces",
@@ -233,6 +244,7 @@ __all__ = [
     "sketch_ntk",
     "sketched_distance",
     "social_optimum",
+    "spawn",
     "spectral_density",
     "spectrum",
     "stability_limit",

@@ -1,5 +1,6 @@
 """How far two networks of one architecture are apart: as functions, in their activation patterns, in their weights."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -14,7 +15,7 @@ from isthmus.model.network import Network
 
 _ROWS = 2048
 _RECTIFIERS = {
-    torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_, functional.relu, functional.relu_, functional.relu6,
+    torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_, functional.relu, functional.relu_,
     functional.leaky_relu, functional.leaky_relu_,
 }  # fmt: skip
 
@@ -34,7 +35,7 @@ class _Watch(TorchFunctionMode):
 
 
 def activation_patterns(network: Network, inputs: Tensor) -> list[Tensor]:
-    """On or off of every rectifier (ReLU, ReLU6, leaky ReLU) for every example, one ``(n, units)`` mask a call.
+    """On or off of every rectifier (ReLU, leaky ReLU) for every example, one ``(n, units)`` mask a call.
 
     Args:
         network: evaluated in its present mode.
@@ -97,7 +98,7 @@ def function_distances(first: Network, second: Network, inputs: Tensor) -> dict[
     if f.shape[1] == 1:
         return dict.fromkeys(("disagreement", "jensen_shannon", "logit_cosine"), float("nan")) | found
     p, q = f.log_softmax(1), g.log_softmax(1)
-    middle = torch.logaddexp(p, q) - torch.log(torch.tensor(2.0))
+    middle = torch.logaddexp(p, q) - math.log(2.0)
     divergence = 0.5 * ((p.exp() * (p - middle)).sum(1) + (q.exp() * (q - middle)).sum(1))
     return found | {
         "disagreement": float((f.argmax(1) != g.argmax(1)).double().mean()),
