@@ -33,6 +33,7 @@ lint: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/ntk_mlp.py 256 1024
 	$(BIN)/python benchmarks/hessian_top10.py
+	$(BIN)/python benchmarks/games.py
 
 # A torch that is there is never replaced: its exact version joins the constraints. One that you name is installed first.
 $(VENV)/.torch: constraints.txt

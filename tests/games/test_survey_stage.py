@@ -9,7 +9,7 @@ from torch import nn
 import isthmus
 from isthmus import Problem, Task
 from isthmus._core.seeds import Seed
-from isthmus.games.timeline import affordable_samples, game_timeline, some_samples
+from isthmus.games.timeline import affordable_prices, affordable_samples, game_timeline, some_samples
 from isthmus.model.data import Sgd
 from isthmus.plots.games import plot_gap, plot_kirchhoff, plot_sankey, plot_units
 from isthmus.report.chapters.games import GAMES as CHAPTER
@@ -70,6 +70,10 @@ def test_budgets_grow_with_the_weights_and_samples_are_stated():
     last = isthmus.PathGame(some_samples(run.problem_at(30), 16, Seed(0)))
     assert found.path_norm[-1] == pytest.approx(last.flow.total)
     assert found.gradient_norm[-1] == pytest.approx(last.certificate().gradient_norm)
+    assert found.gap[-1] == pytest.approx(last.certificate(prices="exact").gap)
+    assert found.kind == "exact" and (found.gap == found.gap_lower).all()
+    assert affordable_prices([problem]) == "exact"
+    assert affordable_prices([problem], flops=1.0) == "bound"
     assert affordable_samples(problem, 1000) == 40
     assert affordable_samples(problem, 1000, least=5, flops=1.0) == 5
 

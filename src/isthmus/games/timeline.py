@@ -7,9 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
-from isthmus._core.errors import HypothesisError, UnsupportedLayer, VerificationError
+from isthmus._core.errors import BudgetError, HypothesisError, UnsupportedLayer, VerificationError
 from isthmus._core.seeds import Seed
 from isthmus._core.status import Status
+from isthmus.games.certificate import PriceKind
 from isthmus.games.pathgame import PathGame
 from isthmus.model.problem import Problem, provenance
 from isthmus.results.games import Certificate, GameTimeline
@@ -35,18 +36,20 @@ def game_timeline(
         tell: told (done, total).
 
     Returns:
-        The timeline; when the network is no path network, or the loss has no such game, it is empty and `reason` says why.
+        The timeline, with exact prices where they are cheap and upper bounds where not; when the network is no path network, or
+        the loss has no such game, it is empty and `reason` says why.
     """
     started, rows, last = time.perf_counter(), [], None
     final = trajectory.problem_at(steps[-1])
     try:
         samples = affordable_samples(final, samples)
         final = some_samples(final, samples, seed)
+        prices = affordable_prices([some_samples(trajectory.problem_at(step), samples, seed) for step in (steps[0], steps[-1])])
         for index, step in enumerate(steps):
             if tell is not None:
                 tell(index, len(steps))
             game = PathGame(some_samples(trajectory.problem_at(step), samples, seed))
-            last = game.certificate()
+            last = game.certificate(prices=prices, limit=math.inf)
             flow, residual = last.path_norm, game.kirchhoff_residual
             rows.append((last.loss, last.gap, last.gap_lower, last.gradient_norm, flow, residual))
     except (UnsupportedLayer, HypothesisError, VerificationError) as fault:
@@ -71,6 +74,14 @@ def affordable_samples(problem: Problem, most: int, *, least: int = 50, flops: f
     units = sum(math.prod(gate.shape) for gate in game.chain.gates)
     each = 4.0 * math.prod(game.chain.shape) * game.outputs.shape[1] * max(units, 1)
     return min(problem.samples, most, max(least, int(flops / each)))
+
+
+def affordable_prices(problems: Sequence[Problem], *, flops: float = 2e10) -> PriceKind:
+    """``"exact"`` where exact prices take at worst so many floating-point operations on each of the problems, else ``"bound"``."""
+    try:
+        return "exact" if all(PathGame(problem).plan().flops <= flops for problem in problems) else "bound"
+    except BudgetError:
+        return "bound"
 
 
 def some_samples(problem: Problem, samples: int, seed: Seed) -> Problem:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isthmus._core.errors import HypothesisError, UnsupportedLayer
+from isthmus._core.errors import HypothesisError, UnsupportedLayer, VerificationError
 from isthmus._core.numerics import tolerance
 from isthmus._core.seeds import Seed
 from isthmus.claims import Claim, Evidence, Hypothesis
@@ -29,7 +29,7 @@ def game_of(problem: Problem, samples: int) -> PathGame | None:
     """The problem's game on its first samples; None where it has none."""
     try:
         return PathGame(problem.subset(slice(0, samples)))
-    except (UnsupportedLayer, HypothesisError):
+    except (UnsupportedLayer, HypothesisError, VerificationError):
         return None
 
 

@@ -8,6 +8,7 @@ from torch import nn
 from isthmus._core.seeds import Seed
 from isthmus.claims import Claim, Evidence, Hypothesis
 from isthmus.claims.claim import ScaleName
+from isthmus.games.chain import Affine
 from isthmus.games.congestion import CongestionGame
 from isthmus.games.costs import MonomialCosts
 from isthmus.games.equilibrium import price_of_anarchy, social_optimum, wardrop_equilibrium
@@ -117,9 +118,12 @@ def control_removal(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
     return _removal_evidence([max(_removals(game, last=False) for game in games)])
 
 
-def _has_hidden_units(problem: Problem) -> bool:
+def _ends_affine(problem: Problem) -> bool:
+    """Only then are the outputs affine in the size of a unit of the last hidden map."""
     game = game_of(problem, 8)
-    return game is not None and len(game.chain.affines) > 1
+    if game is None or len(game.chain.affines) < 2:
+        return False
+    return any(isinstance(step, Affine) for step in game.chain.hops()[-1])
 
 
 def _tolled(scale: ScaleName, seed: Seed, charge: float) -> Evidence:
@@ -238,7 +242,7 @@ OPEN_QUESTIONS: tuple[Claim, ...] = (
         statement="Braess: removing a unit of the last hidden map leaves a loss of at least L - sum of v_p C_p over its paths, so at a "
         "critical point it never helps training; earlier units can violate this.",
         source="derived here",
-        hypotheses=(PATH_NETWORK, Hypothesis("it has hidden units", _has_hidden_units)),
+        hypotheses=(PATH_NETWORK, Hypothesis("it has hidden units, and no gate follows its last map", _ends_affine)),
         check=check_removal,
         control=control_removal,
     ),

@@ -1,5 +1,7 @@
 """The network as a routing game: certificates along the run, flows and removals at its end."""
 
+import math
+
 from isthmus.games.pathgame import PathGame
 from isthmus.games.timeline import game_timeline, some_samples
 from isthmus.model.problem import Problem
@@ -22,14 +24,15 @@ def _run(context: Context) -> None:
     )
     if not timeline.reason:
         final = trajectory.problem_at(trajectory.steps[-1])
-        _measure_end(context, some_samples(final, timeline.samples, seed))
+        _measure_end(context, some_samples(final, timeline.samples, seed), exact=timeline.kind == "exact")
     context.run.save("games/timeline", timeline)
 
 
-def _measure_end(context: Context, final: Problem) -> None:
+def _measure_end(context: Context, final: Problem, *, exact: bool) -> None:
     context.progress("games", "flows, certificate and removals at the end", 0, 1)
     game = PathGame(final)
-    context.run.save("games/certificate", game.certificate())
+    found = game.certificate(prices="exact" if exact else "bound", limit=math.inf)
+    context.run.save("games/certificate", found)
     context.run.save("games/flows", game.flows(top=60))
     if len(game.chain.affines) < 2:
         return
