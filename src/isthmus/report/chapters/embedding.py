@@ -38,7 +38,7 @@ def _plateau_words(record: PlateauTimeline) -> str:
     if record.nearest >= 0:
         i = record.nearest
         leave = record.exit_steps[i]
-        when = f"; leaving it takes {number(float(leave))} steps per e-fold" if math.isfinite(leave) else ""
+        when = f"; leaving it takes {count(round(float(leave)))} steps per e-fold" if math.isfinite(leave) else ""
         return (
             f"At step {count(int(record.step[i]))} the run was {record.reasons[i]}: signed loss gap {number(float(record.gap[i]))}, "
             f"outputs off by {number(float(record.distance[i]))} (root mean square){when}"
