@@ -12,7 +12,7 @@ from tests.embedding.networks import problem as built
 
 
 def _records(problem: Problem) -> dict:
-    return {"embedding/units": unit_curvature(problem, batches=2), "embedding/plateau": identify_plateau(problem)}
+    return {"embedding/units": unit_curvature(problem, batches=2), "embedding/plateau": identify_plateau(problem, largest=20)}
 
 
 def _drawn(records: dict) -> list[str]:
