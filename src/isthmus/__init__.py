@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from isthmus.dynamics.stability import stability_limit
     from isthmus.dynamics.tuning import rank_optimizers, tune
     from isthmus.embedding.census import census
+    from isthmus.embedding.depth import lift_depth, prune_layer
     from isthmus.embedding.escape import escape
     from isthmus.embedding.grow import grow
     from isthmus.embedding.growth import Growth
@@ -127,6 +128,7 @@ _NAMES = {
     "kernel_ridge": "isthmus.kernel.ridge",
     "label_alignment": "isthmus.kernel.alignment",
     "learning_curves": "isthmus.studies.learning_curves",
+    "lift_depth": "isthmus.embedding.depth",
     "linearized_children": "isthmus.studies.linearized",
     "load_record": "isthmus.results.catalog",
     "loss_along_line": "isthmus.curvature.lines",
@@ -140,6 +142,7 @@ _NAMES = {
     "polish": "isthmus.curvature.polish",
     "predict_inertia": "isthmus.embedding.prediction",
     "predict_training": "isthmus.dynamics.predict",
+    "prune_layer": "isthmus.embedding.depth",
     "random_equivalent": "isthmus.symmetry.alignment",
     "rank_optimizers": "isthmus.dynamics.tuning",
     "read_tntp": "isthmus.games.traffic.tntp",
@@ -219,6 +222,7 @@ __all__ = [
     "kernel_ridge",
     "label_alignment",
     "learning_curves",
+    "lift_depth",
     "linearized_children",
     "load_record",
     "loss_along_line",
@@ -232,6 +236,7 @@ __all__ = [
     "polish",
     "predict_inertia",
     "predict_training",
+    "prune_layer",
     "random_equivalent",
     "rank_optimizers",
     "read_tntp",

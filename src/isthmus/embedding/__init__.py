@@ -1,6 +1,7 @@
 """Critical points of narrow networks inside wide ones: grow, shrink, predict, escape."""
 
 from isthmus.embedding.census import census
+from isthmus.embedding.depth import lift_depth, prune_layer
 from isthmus.embedding.escape import escape
 from isthmus.embedding.grow import grow
 from isthmus.embedding.growth import Growth
@@ -10,4 +11,16 @@ from isthmus.embedding.prediction import predict_inertia
 from isthmus.embedding.shrink import shrink
 from isthmus.embedding.unit_curvature import unit_curvature
 
-__all__ = ["Growth", "census", "escape", "grow", "identify_plateau", "plant", "predict_inertia", "shrink", "unit_curvature"]
+__all__ = [
+    "Growth",
+    "census",
+    "escape",
+    "grow",
+    "identify_plateau",
+    "lift_depth",
+    "plant",
+    "predict_inertia",
+    "prune_layer",
+    "shrink",
+    "unit_curvature",
+]

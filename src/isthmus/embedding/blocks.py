@@ -92,20 +92,27 @@ def null_inertia(coupling: np.ndarray, *, scale: float, cutoff: float) -> Inerti
     return InertiaCount(Inertia(rank, d_p + d_u - 2 * rank, rank), cutoff * scale, np.inf, sure)
 
 
-def verdict(coupling_rank: int, *, base: Inertia, inner: Inertia) -> tuple[str, str]:
+def split_verdict(stiffness: np.ndarray, coupling: np.ndarray, *, base: Inertia, scale: float, cutoff: float) -> tuple[str, str]:
     """What a two-way split of a unit makes of a critical point, and the shares alpha for which it does.
 
     Args:
-        coupling_rank: rank of D.
+        stiffness: S, ``(d_p, d_p)``.
+        coupling: D, ``(d_u, d_p)``.
         base: inertia of the narrow point.
-        inner: inertia of S on ker D.
+        scale: magnitude that the cut-off refers to.
+        cutoff: relative.
 
     Returns:
-        Label and alpha interval.
+        Label (``strict saddle``, ``minimum with flat directions``, ``undecided`` or ``unresolved``) and alpha interval.
     """
+    rank, kernel, sure = _kernel(coupling, scale, cutoff)
+    count = count_inertia(np.linalg.eigvalsh(kernel.T @ stiffness @ kernel), cutoff=cutoff, scale=scale)
+    inner = count.inertia
     if base.negative:
         return "strict saddle", "every alpha (the narrow point is one)"
-    if coupling_rank:
+    if not (sure and count.resolved):
+        return "unresolved", "no gap between zero and the rest"
+    if rank:
         return "strict saddle", "every alpha, 0 and 1 included"
     if inner.negative and inner.positive:
         return "strict saddle", "every alpha but 0 and 1 (there undecided)"

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from isthmus.embedding.vectors import is_odd, unit_vectors
 from isthmus.model.problem import Problem
 from isthmus.model.resizing import Recipe, resized, unit_groups
 from isthmus.model.units import UnitGroup
-
-_ODD = {"tanh", "erf", "sin", "identity"}
 
 
 @dataclass(frozen=True)
@@ -70,17 +69,8 @@ def condensed(problem: Problem, *, cosine: float = 0.9, weak: float = 0.01) -> C
     return Condensed(problem, tuple(found))
 
 
-def unit_vectors(problem: Problem, group: UnitGroup) -> tuple[Tensor, Tensor]:
-    """Own ``(m, d_p)`` and outgoing ``(m, d_u)`` entries of each unit, float64."""
-    tensors, rows = {**problem.network.buffers, **problem.network.parameters}, []
-    for slots in ((*group.incoming, *group.state), group.outgoing):
-        parts = [tensors[s.tensor].movedim(s.axis, 0)[s.entries(group.size)].reshape(group.size, -1) for s in slots]
-        rows.append(torch.cat([part.double() for part in parts], dim=1))
-    return rows[0], rows[1]
-
-
 def _join(group: UnitGroup, own: Tensor, out: Tensor, cosine: float, weak: float) -> tuple[Joined, Recipe]:
-    odd = len(group.activations) == 1 and group.activations[0].split("(")[0] in _ODD
+    odd = is_odd(group)
     size, strength = own.norm(dim=1).clamp_min(1e-300), own.norm(dim=1) * out.norm(dim=1)
     order = strength.argsort(descending=True, stable=True)
     rest = strength[order].flip(0).cumsum(0).flip(0)

@@ -13,8 +13,9 @@ from isthmus._core.seeds import Seed, as_seed
 from isthmus._core.status import Status
 from isthmus.curvature.polish import Polished, polish
 from isthmus.curvature.spectrum import count_inertia, dense_hessian
-from isthmus.embedding.condensation import Condensed, condensed, unit_vectors
+from isthmus.embedding.condensation import Condensed, condensed
 from isthmus.embedding.unit_curvature import unit_curvature
+from isthmus.embedding.vectors import unit_vectors
 from isthmus.model.derivatives import loss_value
 from isthmus.model.problem import Problem, provenance
 from isthmus.model.resizing import unit_groups

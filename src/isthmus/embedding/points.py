@@ -8,14 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from isthmus._core.errors import HypothesisError
-from isthmus.embedding.shrink import unit_outputs
+from isthmus.embedding.vectors import is_odd, unit_outputs
 from isthmus.model.problem import Problem
 from isthmus.model.resizing import Recipe, resized, unit_groups
 from isthmus.model.unit_derivatives import UnitBlocks
 from isthmus.model.units import UnitGroup
 
 Label = Literal["genuine", "split", "null", "inactive", "numerically constant"]
-_ODD = {"tanh", "erf", "sin"}
 _SAME = 1e-5
 _SILENT = 1e-6
 _STEADY = 1e-9
@@ -71,7 +70,7 @@ class TwoLayer:
                 f"Linear layers and {len(groups)} layers of exchangeable dense units."
             )
         self.group: UnitGroup = groups[0]
-        self.odd = len(self.group.activations) == 1 and self.group.activations[0].split("(")[0] in _ODD
+        self.odd = is_odd(self.group)
         sizes = [tensor.numel() for tensor in problem.network.parameters.values()]
         starts = dict(zip(problem.network.parameters, itertools.accumulate([0, *sizes[:-1]]), strict=True))
         blocks = UnitBlocks.of(problem, self.group)

@@ -10,7 +10,7 @@ import torch
 from isthmus._core.errors import InputError
 from isthmus._core.status import Status
 from isthmus.curvature.spectrum import CUTOFF, InertiaCount, count_inertia, dense_hessian
-from isthmus.embedding.blocks import null_inertia, split_blocks, split_inertia, verdict
+from isthmus.embedding.blocks import null_inertia, split_blocks, split_inertia, split_verdict
 from isthmus.embedding.growth import Growth
 from isthmus.model.derivatives import loss_gradient
 from isthmus.model.problem import Problem, provenance
@@ -95,7 +95,7 @@ def _parts(problem: Problem, group: UnitGroup, growth: Growth, base: Inertia, sc
         for unit, s, d in zip(units, blocks.stiffness.cpu().numpy(), blocks.coupling.cpu().numpy(), strict=True):
             weights = growth.splits[unit]
             count = split_inertia(s, d, weights, scale=scale, cutoff=cutoff)
-            label, shares = _unit_verdict(s, d, base, scale, cutoff)
+            label, shares = split_verdict(s, d, base=base, scale=scale, cutoff=cutoff)
             name = f"{group.name}: unit {unit} split {', '.join(f'{w:.3g}' for w in weights)}"
             found.append(_Part(name, count, label, f"unit {unit} of {group.name}: {label} for {shares}"))
     for bias in growth.nulls:
@@ -107,14 +107,6 @@ def _parts(problem: Problem, group: UnitGroup, growth: Growth, base: Inertia, sc
         label = "strict saddle" if count.inertia.negative else "undecided"
         found.append(_Part(f"{group.name}: null unit with bias {bias:g}", count, label, f"null unit of {group.name}: {label}"))
     return found
-
-
-def _unit_verdict(s: np.ndarray, d: np.ndarray, base: Inertia, scale: float, cutoff: float) -> tuple[str, str]:
-    rank = count_inertia(np.linalg.svd(d, compute_uv=False), cutoff=cutoff, scale=scale).inertia.positive
-    _, _, right = np.linalg.svd(d, full_matrices=True)
-    kernel = right[rank:].T
-    inner = count_inertia(np.linalg.eigvalsh(kernel.T @ s @ kernel), cutoff=cutoff, scale=scale).inertia
-    return verdict(rank, base=base, inner=inner)
 
 
 def _between(growths: Sequence[Growth], groups: dict[str, UnitGroup]) -> list[_Part]:

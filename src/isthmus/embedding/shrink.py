@@ -4,18 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from isthmus._core.errors import InputError
 from isthmus._core.numerics import tolerance as rounding
+from isthmus.embedding.vectors import is_homogeneous, is_odd, unit_outputs, unit_vectors
 from isthmus.model.derivatives import loss_value
 from isthmus.model.network import Network
 from isthmus.model.problem import Problem
 from isthmus.model.resizing import Recipe, output_difference, resized, unit_group, unit_groups
 from isthmus.model.units import UnitGroup
 
-_ODD = {"tanh", "erf", "sin", "asinh", "hardtanh", "softsign", "tanhshrink"}
-_HOMOGENEOUS = {"relu", "leaky_relu"}
 _PASSES = 3
 _CONSTANT = 1e-14
 
@@ -139,10 +138,7 @@ def _certified(wide: Problem, narrow: Problem, merges: list[Merge], widths: dict
 
 def _plan(problem: Problem, group: UnitGroup, tolerance: float) -> _Plan:
     """Decide unit by unit, strongest first, so that a group's strongest member stands for it."""
-    own, outgoing = (
-        _vectors(problem.network, group, (*group.incoming, *group.state)),
-        _vectors(problem.network, group, group.outgoing),
-    )
+    own, outgoing = unit_vectors(problem, group)
     strength, plan = outgoing.norm(dim=1), _Plan()
     signals = unit_outputs(problem, group)
     if signals is not None and group.outgoing[0].tensor.removesuffix("weight") + "bias" not in problem.network.parameters:
@@ -183,13 +179,10 @@ def _fate(
 def _relation(group: UnitGroup, mine: Tensor, theirs: Tensor) -> tuple[str, float, float]:
     """How a unit could be expressed by another: kind, factor on outgoing weights, relative distance."""
     size = torch.maximum(mine.norm(), theirs.norm()).clamp_min(1e-300)
-    names = {name.split("(")[0] for name in group.activations}
     best = ("clone", 1.0, float((mine - theirs).norm() / size))
-    if group.state or group.kind not in ("dense neuron", "conv channel") or len(names) != 1:
-        return best
-    if names <= _ODD:
+    if is_odd(group):
         best = min(best, ("anti-clone", -1.0, float((mine + theirs).norm() / size)), key=lambda item: item[2])
-    if names <= _HOMOGENEOUS and float(theirs.norm()) > 0:
+    if is_homogeneous(group) and float(theirs.norm()) > 0:
         ratio = float(mine.norm() / theirs.norm())
         found = ("scaled clone", ratio, float((mine - ratio * theirs).norm() / size))
         best = found if found[2] < best[2] else best
@@ -237,27 +230,3 @@ def _refitted(wide: Problem, narrow: Network, group: UnitGroup) -> Network:
     if bias in narrow.parameters:
         changed[bias] = found[:, -1]
     return narrow.at({**narrow.parameters, **changed}, narrow.buffers)
-
-
-def unit_outputs(problem: Problem, group: UnitGroup) -> Tensor | None:
-    """What each unit sends to its reader, ``(n, m)``; None unless a single Linear reads single numbers."""
-    if len(group.outgoing) != 1 or group.outgoing[0].inner * group.outgoing[0].outer != 1 or group.outgoing[0].offset:
-        return None
-    name = group.outgoing[0].tensor.removesuffix(".weight")
-    reader = dict(problem.network.module.named_modules()).get(name)
-    if not isinstance(reader, nn.Linear):
-        return None
-    caught: list[Tensor] = []
-    handle = reader.register_forward_pre_hook(lambda _, arguments: caught.append(arguments[0].detach()))
-    try:
-        problem.network(problem.inputs)
-    finally:
-        handle.remove()
-    return caught[0].reshape(-1, caught[0].shape[-1]) if len(caught) == 1 and caught[0].shape[-1] == group.size else None
-
-
-def _vectors(network: Network, group: UnitGroup, slots: Sequence) -> Tensor:
-    """The entries of each unit in some slots, ``(m, d)``, float64."""
-    tensors = {**network.buffers, **network.parameters}
-    parts = [tensors[s.tensor].movedim(s.axis, 0)[s.entries(group.size)].reshape(group.size, -1) for s in slots]
-    return torch.cat([part.double() for part in parts], dim=1)

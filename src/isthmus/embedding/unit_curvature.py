@@ -11,8 +11,8 @@ from torch import Tensor
 from isthmus._core.errors import InputError, UnsupportedLayer
 from isthmus._core.seeds import Seed, as_seed
 from isthmus._core.status import Status
-from isthmus.curvature.spectrum import CUTOFF, count_inertia
-from isthmus.embedding.blocks import SplitBlocks, split_blocks, verdict
+from isthmus.curvature.spectrum import CUTOFF
+from isthmus.embedding.blocks import SplitBlocks, split_blocks, split_verdict
 from isthmus.linops.batched_lanczos import Extremes, batched_extremes
 from isthmus.linops.random import gaussian
 from isthmus.model.derivatives import loss_gradient, loss_value
@@ -223,17 +223,9 @@ def _scatter(frozen: FrozenErrors, own: Tensor, out: Tensor | None) -> np.ndarra
 
 def _verdicts(blocks: SplitBlocks) -> list[str]:
     """Label and shares for each unit, taking the narrow point for a strict minimum."""
-    found = []
     scale = float(torch.maximum(blocks.stiffness.abs().amax(), blocks.coupling.abs().amax()))
-    for s, d in zip(_np(blocks.stiffness), _np(blocks.coupling), strict=True):
-        rank = count_inertia(np.linalg.svd(d, compute_uv=False), cutoff=CUTOFF, scale=scale)
-        inner = count_inertia(np.linalg.eigvalsh(s), cutoff=CUTOFF, scale=scale)
-        if not (rank.resolved and inner.resolved):
-            found.append("unresolved; no gap between zero and the rest")
-            continue
-        label, shares = verdict(rank.inertia.positive, base=Inertia(0, 0, 1), inner=inner.inertia)
-        found.append(f"{label}; {shares}")
-    return found
+    pairs = zip(_np(blocks.stiffness), _np(blocks.coupling), strict=True)
+    return ["; ".join(split_verdict(s, d, base=Inertia(0, 0, 1), scale=scale, cutoff=CUTOFF)) for s, d in pairs]
 
 
 def _np(tensor: Tensor) -> np.ndarray:

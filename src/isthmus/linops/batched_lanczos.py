@@ -69,12 +69,13 @@ def _ends(matrix: Tensor, basis: Tensor, last: Tensor, steps: int) -> Extremes:
     """Ritz values; directions that were never reached (a Krylov space that ended early) do not count."""
     reached = (basis.abs().amax(2) > 0).T
     scale = matrix.abs().amax((1, 2)) + 1
+    rounding = machine_epsilon(basis.dtype) * matrix.abs().amax((1, 2))
     results = []
     for sign in (1.0, -1.0):
         padded = matrix + torch.diag_embed(torch.where(reached, 0.0, sign * 1e3 * scale[:, None]))
         values, vectors = torch.linalg.eigh(padded)
         pick = 0 if sign > 0 else -1
         mix = vectors[:, :, pick]
-        results.append((values[:, pick], torch.einsum("ms,smd->md", mix.to(basis), basis), last * mix[:, -1].abs()))
+        results.append((values[:, pick], torch.einsum("ms,smd->md", mix.to(basis), basis), last * mix[:, -1].abs() + rounding))
     (low, low_vectors, low_rest), (high, high_vectors, high_rest) = results
     return Extremes(low, high, low_vectors, high_vectors, low_rest, high_rest, steps)

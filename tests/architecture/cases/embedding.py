@@ -27,6 +27,11 @@ def _census() -> isthmus.Problem:
     return isthmus.Problem(mlp([1, 1, 1], "tanh").double(), x, x**2, nn.MSELoss())
 
 
+def _relu() -> isthmus.Problem:
+    x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
+    return isthmus.Problem(mlp([1, 2, 1]).double(), x, x**2, nn.MSELoss())
+
+
 CASES = {
     "Growth": lambda module, _: isthmus.grow(problem_of(module), _growth(module)),
     "grow": lambda module, _: isthmus.grow(module, _layer(module), inputs=data()[0]),
@@ -36,6 +41,8 @@ CASES = {
     "plant": lambda module, _: _planted(module),
     "census": lambda module, _: isthmus.census(_census(), [1], starts=[4]),
     "identify_plateau": lambda module, _: isthmus.identify_plateau(problem_of(module)),
+    "lift_depth": lambda *_: isthmus.lift_depth(_relu(), "0"),
+    "prune_layer": lambda *_: isthmus.prune_layer(isthmus.lift_depth(_relu(), "0").problem, "2"),
     "escape": lambda module, _: isthmus.escape(_planted(module)),
 }
 WITHOUT = set()

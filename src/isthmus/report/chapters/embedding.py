@@ -38,11 +38,13 @@ def _plateau_words(record: PlateauTimeline) -> str:
     if record.nearest >= 0:
         i = record.nearest
         leave = record.exit_steps[i]
-        when = f"; leaving it takes {number(float(leave))} steps per e-fold" if math.isfinite(leave) else ""
+        when = f"; leaving it takes {count(round(float(leave)))} steps per e-fold" if math.isfinite(leave) else ""
         return (
             f"At step {count(int(record.step[i]))} the run was {record.reasons[i]}: signed loss gap {number(float(record.gap[i]))}, "
             f"outputs off by {number(float(record.distance[i]))} (root mean square){when}"
         )
+    if not record.layers:
+        return "Narrower networks were not looked for: no layer of exchangeable dense units"
     directions = ", ".join(f"{n} of {m}" for n, m in zip(record.joined[-1], record.widths, strict=True))
     last = record.reasons[-1].removeprefix("none: ")
     return f"Its units follow {directions} directions at the end, and no narrower critical point was found near: {last}"
@@ -68,7 +70,7 @@ def _headline(records: Records) -> list[Headline]:
 
 def _figures(records: Records) -> list[Plate]:
     plates = []
-    if _PLATEAU in records:
+    if _PLATEAU in records and records[_PLATEAU].layers:
         plates.append(_plateau_plate(records[_PLATEAU]))
     plates.append(_units_plate(records[_UNITS]))
     if _CENSUS in records:
