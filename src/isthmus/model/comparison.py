@@ -95,8 +95,9 @@ def function_distances(first: Network, second: Network, inputs: Tensor) -> dict[
     f, g = (torch.cat([net(inputs[rows]) for rows in chunks(len(inputs), _ROWS)]).double() for net in (first, second))
     size = ((f.square().sum() + g.square().sum()) / 2).sqrt().clamp_min(1e-300)
     found = {"logit_l2": float((f - g).norm() / size)}
-    if f.shape[1] == 1:
-        return dict.fromkeys(("disagreement", "jensen_shannon", "logit_cosine"), float("nan")) | found
+    others = ("disagreement", "jensen_shannon", "logit_cosine")
+    if f.shape[1] == 1 or torch.equal(f, g):
+        return dict.fromkeys(others, float("nan") if f.shape[1] == 1 else 0.0) | found
     p, q = f.log_softmax(1), g.log_softmax(1)
     middle = torch.logaddexp(p, q) - math.log(2.0)
     divergence = 0.5 * ((p.exp() * (p - middle)).sum(1) + (q.exp() * (q - middle)).sum(1))
