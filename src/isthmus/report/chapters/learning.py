@@ -65,6 +65,8 @@ def _headline(records: Records) -> list[Headline]:
         low, high = record.unexplained_interval[k]
         value = f"{percent(record.unexplained[-1, k])} [{percent(low)}, {percent(high)}]"
         lines.append(Headline(f"unexplained by order {k}, of what was learned", value))
+    if _CURVES in records:
+        lines += _gain_lines(records[_CURVES])
     shares = " / ".join(percent(share) for share in record.share[-1])
     lines.append(Headline(f"share of {' / '.join(part.removeprefix('order ') for part in record.parts)} in the outputs", shares))
     if record.metric == "error":
@@ -72,6 +74,14 @@ def _headline(records: Records) -> list[Headline]:
         lines.append(
             Headline(f"{record.data} error of the expansions to 0 / … / {len(record.parts) - 2}, and of the network", scores)
         )
+    return lines
+
+
+def _gain_lines(record: LearningCurves) -> list[Headline]:
+    lines = [Headline(f"gain over its fixed kernels at N = {count(int(record.samples[-1]))}", _gain_value(record))]
+    if not math.isnan(record.sample_ratio[0]):
+        value = f"{'at least ' if record.ratio_is_bound[0] else ''}{record.sample_ratio[0]:.2g} times"
+        lines.append(Headline("samples that its best fixed kernel needs, over its own", value))
     return lines
 
 
