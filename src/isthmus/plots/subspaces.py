@@ -42,10 +42,9 @@ def plot_ratios(record: CountRatios) -> Figure:
             axes.plot(record.extra[shown], logs[shown], color=MAIN, alpha=0.35 + 0.65 * index / max(len(record.minimal) - 1, 1))
             label(axes, record.extra[shown][-1], logs[shown][-1], f"r = {r}", MAIN)
         axes.axhline(0, color=MUTED, lw=0.8)
-        axes.annotate("saddles outnumber minima", (0.99, 0), (0, 5), xycoords=("axes fraction", "data"), ha="right",
-                      textcoords="offset points", color=MUTED, fontsize=9)  # fmt: skip
-        axes.annotate("minima outnumber saddles", (0.99, 0), (0, -12), xycoords=("axes fraction", "data"), ha="right",
-                      textcoords="offset points", color=MUTED, fontsize=9)  # fmt: skip
+        notes = (("above 0: saddles outnumber minima", (0.4, 0.92)), ("below 0: minima outnumber saddles", (0.02, 0.05)))
+        for text, place in notes:
+            axes.annotate(text, place, xycoords="axes fraction", color=MUTED, fontsize=9)
         axes.set_xlabel("units more than needed, h = m - r")
         axes.set_ylabel("log10 critical subspaces\nper subspace of minima")
         axes.set_ylim(floor, float(record.log10_ratio.max()) + 2)

@@ -141,13 +141,11 @@ def count_ratios(minimal: Sequence[int] = (2, 4, 8, 16, 32), extra: int = 24) ->
 
 def main(folder: str) -> None:
     """Measure, save the records and draw."""
-    for name, record, draw in (
-        ("graph", subspace_graph(3, 4), plot_graph),
-        ("ratios", count_ratios(), plot_ratios),
-        ("students", student_runs(), plot_students),
-    ):
+    graph, ratios, students = subspace_graph(3, 4), count_ratios(), student_runs()
+    drawn = {"graph": plot_graph(graph), "ratios": plot_ratios(ratios), "students": plot_students(students)}
+    for (name, figure), record in zip(drawn.items(), (graph, ratios, students), strict=True):
         record.save(Path(folder) / f"{name}.safetensors")
-        FigureCanvasSVG(draw(record)).print_svg(str(Path(folder) / f"{name}.svg"))
+        FigureCanvasSVG(figure).print_svg(str(Path(folder) / f"{name}.svg"))
 
 
 if __name__ == "__main__":
