@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from isthmus.claims import check_claim
+from isthmus.curvature.spectrum import hessian_spectrum
 from isthmus.model.problem import Problem
 from isthmus.papers.simsek2021 import PAPER
 from isthmus.papers.simsek2021.figures import count_ratios, student_runs, subspace_graph
@@ -33,10 +34,7 @@ def test_all_statements_have_a_claim() -> None:
 def test_landmarks_are_strict_minima_of_their_width() -> None:
     for name in LANDMARKS:
         problem = landmark(name, 0.5)
-        slope = torch.func.hessian(
-            lambda flat, p=problem: p.loss(p.network.apply(p.network.layout.unflatten(flat), p.inputs), p.targets)
-        )
-        assert float(torch.linalg.eigvalsh(slope(problem.network.flat)).min()) > 0
+        assert hessian_spectrum(problem).values.min() > 0
 
 
 def test_figures_from_small_records(tmp_path: object) -> None:
