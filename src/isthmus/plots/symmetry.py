@@ -7,8 +7,8 @@ from matplotlib.figure import Figure
 from isthmus.plots.style import CONTRAST, INK, MAIN, MUTED, PALE, WIDTH, figure, label, styled
 from isthmus.results.symmetry import UNIT_KINDS, PathProfile, UnitTaxonomy
 
-#: copies share a value, the others leave nothing
-_MARKS = {
+#: color and mark of each kind of unit: copies share a value, the orange ones leave nothing
+MARKS = {
     "distinct": (PALE, "o"), "copy": (MAIN, "o"), "opposite": (MAIN, "D"), "channel": (MAIN, "^"), "parked": (CONTRAST, "o"),
     "zero group": (CONTRAST, "s"), "dead": (CONTRAST, "x"), "constant": (CONTRAST, "_"),
 }  # fmt: skip
@@ -36,7 +36,7 @@ def _strip(axes: Axes, kind: np.ndarray, strength: np.ndarray) -> None:
     present = [name for i, name in enumerate(UNIT_KINDS) if (kind == i).any()]
     for name in present:
         chosen = kind == UNIT_KINDS.index(name)
-        color, mark = _MARKS[name]
+        color, mark = MARKS[name]
         axes.plot(rank[chosen], strength[chosen], mark, color=color, ms=4, ls="none")
     axes.set_yscale("log")
     axes.set_ylim(max(strength.min() / 3, _FLOOR / 2), 3)
@@ -45,7 +45,7 @@ def _strip(axes: Axes, kind: np.ndarray, strength: np.ndarray) -> None:
     axes.set_xlabel("hidden unit, by effect")
     axes.grid(axis="y")
     for position, name in enumerate(present):
-        number, (color, _) = int((kind == UNIT_KINDS.index(name)).sum()), _MARKS[name]
+        number, (color, _) = int((kind == UNIT_KINDS.index(name)).sum()), MARKS[name]
         ink = MUTED if color == PALE else color
         text = f"{number} {name}{'s' if name == 'zero group' and number > 1 else ''}"
         axes.annotate(

@@ -64,7 +64,10 @@ KINDS: dict[str, type[Record]] = {
         learning.RemainderOrders,
         symmetry_alignment.AlignedBarriers,
         symmetry_alignment.NetworkAlignment,
+        symmetry.CountRatios,
         symmetry.PathProfile,
+        symmetry.StudentRuns,
+        symmetry.SubspaceGraph,
         symmetry.UnitTaxonomy,
         training.TrainingHistory,
     )

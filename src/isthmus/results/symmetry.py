@@ -134,3 +134,99 @@ class PathProfile(Record):
     change: float
     loss_name: str
     samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentRuns(Record):
+    """Students of several widths trained on the outputs of a teacher, and what the units of those that succeed are.
+
+    Attributes:
+        width: hidden units of the students, ``(width,)``.
+        loss: mean squared error where training ended, ``(width, run)``.
+        kind_count: units of each of `UNIT_KINDS` in the students of `examined` that reach zero loss, ``(kind,)``.
+        reduced: width to which each of these reduces, ``(student,)``.
+        teacher: units of the teacher.
+        examined: width of the students whose units were examined.
+        zero: loss below which a run counts as at zero.
+        inputs: number of training inputs.
+        steps: evaluations allowed for each run.
+    """
+
+    schema: ClassVar[str] = "symmetry/students"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "width": ("width",),
+        "loss": ("width", "run"),
+        "kind_count": ("kind",),
+        "reduced": ("student",),
+    }
+
+    width: np.ndarray
+    loss: np.ndarray
+    kind_count: np.ndarray
+    reduced: np.ndarray
+    teacher: int
+    examined: int
+    zero: float
+    inputs: int
+    steps: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubspaceGraph(Record):
+    """The subspaces of networks of equal function as nodes, joined where they have a common point.
+
+    Attributes:
+        x: position of each node in the plane, by classical scaling of the graph's distances, ``(node,)``.
+        y: the other coordinate.
+        zero_groups: zero-type groups of each subspace.
+        first: one end of each edge, ``(edge,)``.
+        second: the other end.
+        minimal: irreducible units.
+        width: of the layer.
+        components: connected components.
+        diameter: largest number of edges between two nodes; infinite when there are several components.
+    """
+
+    schema: ClassVar[str] = "symmetry/graph"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "x": ("node",),
+        "y": ("node",),
+        "zero_groups": ("node",),
+        "first": ("edge",),
+        "second": ("edge",),
+    }
+
+    x: np.ndarray
+    y: np.ndarray
+    zero_groups: np.ndarray
+    first: np.ndarray
+    second: np.ndarray
+    minimal: int
+    width: int
+    components: int
+    diameter: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class CountRatios(Record):
+    """Symmetry-induced critical subspaces per subspace of minima, over widths.
+
+    Attributes:
+        minimal: minimal widths, ``(minimal,)``.
+        extra: units more than needed, ``(extra,)``.
+        log10_ratio: decimal logarithm of the ratio, ``(minimal, extra)``.
+        crossover: extra units at which minima outnumber critical subspaces, ``(minimal,)``.
+    """
+
+    schema: ClassVar[str] = "symmetry/ratios"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "minimal": ("minimal",),
+        "extra": ("extra",),
+        "log10_ratio": ("minimal", "extra"),
+        "crossover": ("minimal",),
+    }
+
+    minimal: np.ndarray
+    extra: np.ndarray
+    log10_ratio: np.ndarray
+    crossover: np.ndarray
