@@ -104,15 +104,15 @@ def passes(
     shares: Sequence[Share], left: Sequence[Part], right: Sequence[Part], sizes: Sizes, budget: float
 ) -> Iterator[list[Contribution]]:
     """Contributions in groups whose per-sample gradients stay within `budget` bytes; each group fills the kernel once."""
-    pieces = [piece for share in shares if not share.gram for piece in _pieces(left[share.part], sizes, budget)]
-    where = [share.part for share in shares if not share.gram for _ in _pieces(left[share.part], sizes, budget)]
+    rows = [share.part for share in shares if not share.gram]
+    pieces = [(part, cut, width) for part in rows for cut, width in _pieces(left[part], sizes, budget)]
     group: list[tuple[int, slice, int]] = []
     limit = max(budget / (sizes.rows * sizes.itemsize), 1)
-    for part, (cut, width) in zip(where, pieces, strict=True):
-        if group and sum(w for _, _, w in group) + width > limit:
+    for piece in pieces:
+        if group and sum(width for _, _, width in group) + piece[2] > limit:
             yield _rows_contributions(group, left, right, sizes)
             group = []
-        group.append((part, cut, width))
+        group.append(piece)
     grams = [_gram_contribution(share, left, right, sizes) for share in shares if share.gram]
     yield _rows_contributions(group, left, right, sizes) + grams
 
