@@ -1,7 +1,8 @@
 """Structured NTK of convolutional networks (process CPU seconds, one thread, medians).
 
 A CNN 1-16-32-32 (3x3, strides 1, 2, 2) with a Linear head on 28x28 images, full kernel of 128 samples and 10 outputs, as
-a fraction of the GEMM peak; and a network of ResNet-18's shape on 32x32 images, against Jacobian contraction.
+a fraction of the GEMM peak. With the argument ``resnet`` a network of ResNet-18's shape on 32x32 images, a quarter as
+wide, against Jacobian contraction; with ``resnet full`` at its own width, which Jacobian contraction does not fit.
 """
 
 import resource
@@ -105,10 +106,12 @@ def large(width: int, samples: int, *, contract: bool) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    small()
-    if "resnet" in sys.argv[1:]:
-        large(width=16, samples=64, contract=True)
+    if "resnet" not in sys.argv[1:]:
+        small()
+    elif "full" in sys.argv[1:]:
         large(width=64, samples=64, contract=False)
+    else:
+        large(width=16, samples=64, contract=True)
 
 
 if __name__ == "__main__":
