@@ -32,6 +32,8 @@ lint: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/ntk_mlp.py 256 1024
+	$(BIN)/python benchmarks/ntk_cnn.py
+	$(BIN)/python benchmarks/ntk_cnn.py resnet
 	$(BIN)/python benchmarks/hessian_top10.py
 	$(BIN)/python benchmarks/games.py
 

@@ -1,6 +1,11 @@
-"""Structured NTK of an MLP 784-512-512-10 with 10 outputs, as a fraction of the GEMM peak (one thread, medians)."""
+"""Structured NTK of MLPs (process CPU seconds, one thread, medians), as fractions of the GEMM peak of the same dtype.
+
+784-512-512-10 with 10 outputs, full kernel, in float32 and float64; the memory that a call adds to the process, against
+the kernel's own size; and the trace kernel of 4000 points of 40-100-100-10 in float64.
+"""
 
 import itertools
+import resource
 import statistics
 import sys
 
@@ -9,6 +14,17 @@ from torch import nn
 
 from gemm import gemm_peak, seconds
 from isthmus.kernel import Structured, empirical_ntk
+from isthmus.model.network import Network
+
+WIDTHS, OUTPUTS, REPEATS = [784, 512, 512, 10], 10, 5
+
+
+def network(widths: list[int], dtype: torch.dtype) -> Network:
+    torch.manual_seed(0)
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in itertools.pairwise(widths):
+        layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+    return Network(nn.Sequential(*layers[:-1]).to(dtype))
 
 
 def necessary_flops(samples: int, outputs: int, widths: list[int]) -> float:
@@ -25,20 +41,50 @@ def necessary_flops(samples: int, outputs: int, widths: list[int]) -> float:
     return total
 
 
+def full(samples: int, dtype: torch.dtype) -> None:
+    net, inputs = network(WIDTHS, dtype), torch.randn(samples, WIDTHS[0], dtype=dtype)
+
+    def work() -> None:
+        empirical_ntk(net, inputs, method=Structured(), verify=False)
+
+    work()
+    times, peaks = [], []
+    for _ in range(REPEATS):
+        peaks.append(gemm_peak(dtype, repeats=3))
+        times.append(seconds(work))
+    took, peak = statistics.median(times), statistics.median(peaks)
+    share = necessary_flops(samples, OUTPUTS, WIDTHS) / took / peak
+    plan = Structured().plan(net, inputs, None, "full")
+    print(
+        f"{str(dtype).removeprefix('torch.')} N={samples}: {took:.3f} s, GEMM peak {peak / 1e9:.1f} GFLOP/s, {share:.2f} of peak, "
+        f"planned operations {plan.flops / necessary_flops(samples, OUTPUTS, WIDTHS):.2f} of the necessary",
+        flush=True,
+    )
+
+
+def memory(samples: int) -> None:
+    net, inputs = network(WIDTHS, torch.float32), torch.randn(samples, WIDTHS[0])
+    empirical_ntk(net, inputs[:32], method=Structured(), verify=False)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    record = empirical_ntk(net, inputs, method=Structured(), verify=False)
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    print(f"memory at N={samples}: {grown / record.kernel.nbytes:.2f} times the result", flush=True)
+
+
+def trace(samples: int) -> None:
+    net, inputs = network([40, 100, 100, 10], torch.float64), torch.randn(samples, 40, dtype=torch.float64)
+    took = statistics.median(seconds(lambda: empirical_ntk(net, inputs, outputs="trace", verify=False)) for _ in range(3))
+    print(f"trace kernel of {samples} points, 40-100-100-10, float64: {took:.2f} s", flush=True)
+
+
 def main() -> None:
     torch.set_num_threads(1)
-    widths, outputs = [784, 512, 512, 10], 10
-    net = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU(), nn.Linear(512, 10))
-    for samples in [int(a) for a in sys.argv[1:]] or [256]:
-        inputs = torch.randn(samples, 784)
-        empirical_ntk(net, inputs, method=Structured(), verify=False)
-        times, peaks = [], []
-        for _ in range(5):
-            peaks.append(gemm_peak(repeats=3))
-            times.append(seconds(lambda x=inputs: empirical_ntk(net, x, method=Structured(), verify=False)))
-        took, peak = statistics.median(times), statistics.median(peaks)
-        rate = necessary_flops(samples, outputs, widths) / took
-        print(f"N={samples}: {took:.3f} s, GEMM peak {peak / 1e9:.1f} GFLOP/s, {rate / peak:.2f} of peak")
+    sizes = [int(a) for a in sys.argv[1:]] or [256]
+    memory(max(sizes))
+    for samples in sizes:
+        full(samples, torch.float32)
+    full(min(sizes), torch.float64)
+    trace(4000)
 
 
 if __name__ == "__main__":

@@ -45,14 +45,25 @@ class Method(ABC):
         """
 
 
-@dataclass(frozen=True)
-class JacobianContraction(Method):
-    """Form the Jacobian ``(n, c, p)`` and multiply: works for every network, memory ``n c p``."""
+class _Forecasting(Method):
+    """A method whose forecast follows from the network's layers and the counts of samples and outputs."""
 
     def plan(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Plan:
-        """Forecast: c backward passes a sample, and ``2 (nc)(md) p`` operations, half of it when both sides are equal."""
+        """Forecast from the layers' shapes, read off three samples."""
         known = _understood(network, inputs, others)
-        sizes = _sizes(network, inputs, others, outputs, known.outputs)
+        return self.forecast(network, inputs, known, _sizes(network, inputs, others, outputs, known.outputs))
+
+    @abstractmethod
+    def forecast(self, network: Network, inputs: Tensor, known: Capture, sizes: Sizes) -> Plan:
+        """The plan for a network whose layers are known."""
+
+
+@dataclass(frozen=True)
+class JacobianContraction(_Forecasting):
+    """Form the Jacobian ``(n, c, p)`` and multiply: works for every network, memory ``n c p``."""
+
+    def forecast(self, network: Network, inputs: Tensor, known: Capture, sizes: Sizes) -> Plan:
+        """Forecast: c backward passes a sample, and ``2 (nc)(md) p`` operations, half of it when both sides are equal."""
         flops = sizes.contractions * 2 * network.size + sizes.rows * 2 * max(_uses_flops(known.sample), 2.0 * network.size)
         return Plan("Jacobian contraction", flops, sizes.itemsize * float(sizes.rows * network.size + sizes.entries))
 
@@ -65,17 +76,15 @@ class JacobianContraction(Method):
 
 
 @dataclass(frozen=True)
-class NtkVectorProducts(Method):
+class NtkVectorProducts(_Forecasting):
     """One column at a time, ``J (J'^T e)``: memory of one gradient, time of n c forward-mode passes over all samples.
 
     The choice when neither the Jacobian nor the layers' factors fit in memory, or when outputs are many and a forward
     pass is cheap beside the parameters.
     """
 
-    def plan(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Plan:
+    def forecast(self, network: Network, inputs: Tensor, known: Capture, sizes: Sizes) -> Plan:
         """Forecast: a backward pass of one sample and a forward-mode pass of n samples for each column."""
-        known = _understood(network, inputs, others)
-        sizes = _sizes(network, inputs, others, outputs, known.outputs)
         flops = sizes.samples * sizes.c * _FORWARD_MODE * max(_uses_flops(known.sample), 2.0 * network.size)
         bytes = sizes.itemsize * float(sizes.entries + (sizes.c + 1) * network.size)
         return Plan("NTK-vector products", flops, bytes + graph_bytes(network, inputs) * len(inputs))
@@ -97,7 +106,7 @@ class NtkVectorProducts(Method):
 
 
 @dataclass(frozen=True)
-class Structured(Method):
+class Structured(_Forecasting):
     """Layer by layer from what went in and the outputs' derivatives at what came out, without a Jacobian.
 
     Rules serve Linear and matrix products, Conv (any stride, padding, dilation, groups), Embedding, the affine
@@ -112,26 +121,8 @@ class Structured(Method):
 
     budget: float = field(default=_BUDGET, kw_only=True)
 
-    def plan(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Plan:
-        """Forecast from the layers' shapes, read off three samples."""
-        known = _understood(network, inputs, others)
-        return self._forecast(network, known, _sizes(network, inputs, others, outputs, known.outputs))
-
-    def compute(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Computed:
-        """The kernel, layer by layer."""
-        known = _understood(network, inputs, others)
-        sizes = _sizes(network, inputs, others, outputs, known.outputs)
-        plan = self._forecast(network, known, sizes)
-        kernel = _empty(plan, sizes, network)
-        left = capture(network, inputs, known)
-        right = left if others is None else capture(network, others, known)
-        shares = choose(left, sizes)
-        rest = [_jacobian_contribution(network.restricted(known.left), inputs, others, outputs)] if known.left else []
-        for number, group in enumerate(passes(shares, left, right, sizes, self._budget(sizes))):
-            fill(kernel, group + (rest if number == 0 else []), symmetric=others is None, fresh=number == 0)
-        return Computed(kernel, _rules(left, shares, known), plan)
-
-    def _forecast(self, network: Network, known: Capture, sizes: Sizes) -> Plan:
+    def forecast(self, network: Network, inputs: Tensor, known: Capture, sizes: Sizes) -> Plan:
+        """Forecast: forward and c backward passes, and the cheaper way for every layer."""
         parts = known.sample
         shares = choose(parts, sizes)
         held = sizes.itemsize * sum(share.numbers for share in shares)
@@ -144,6 +135,20 @@ class Structured(Method):
         method = f"structured ({len(known.served)} parameters by layer products"
         method += f", {len(known.left)} by Jacobian contraction)" if known.left else ")"
         return Plan(method, flops, sizes.itemsize * (stored + patches) + min(self._budget(sizes), held))
+
+    def compute(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Computed:
+        """The kernel, layer by layer."""
+        known = _understood(network, inputs, others)
+        sizes = _sizes(network, inputs, others, outputs, known.outputs)
+        plan = self.forecast(network, inputs, known, sizes)
+        kernel = _empty(plan, sizes, network)
+        left = capture(network, inputs, known)
+        right = left if others is None else capture(network, others, known)
+        shares = choose(left, sizes)
+        rest = [_jacobian_contribution(network.restricted(known.left), inputs, others, outputs)] if known.left else []
+        for number, group in enumerate(passes(shares, left, right, sizes, self._budget(sizes))):
+            fill(kernel, group + (rest if number == 0 else []), symmetric=others is None, fresh=number == 0)
+        return Computed(kernel, _rules(left, shares, known), plan)
 
     def _budget(self, sizes: Sizes) -> float:
         return max(self.budget, sizes.entries * sizes.itemsize / 4)
@@ -167,8 +172,10 @@ class Auto(Method):
 
     def _ranked(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> list[tuple[Method, Plan]]:
         """Methods and plans: those that fit by operations, then the others by memory."""
-        options: list[Method] = [Structured(), JacobianContraction(), NtkVectorProducts()]
-        plans = [(method, method.plan(network, inputs, others, outputs)) for method in options]
+        known = _understood(network, inputs, others)
+        sizes = _sizes(network, inputs, others, outputs, known.outputs)
+        options = (Structured(), JacobianContraction(), NtkVectorProducts())
+        plans = [(method, method.forecast(network, inputs, known, sizes)) for method in options]
         free = available_bytes()
         return sorted(plans, key=lambda pair: (pair[1].bytes > free, pair[1].flops if pair[1].bytes <= free else pair[1].bytes))
 

@@ -17,6 +17,7 @@ from isthmus.model.capture import Part
 from isthmus.model.uses import Convolution, Lookup, Product, Shift, Use
 
 _HADAMARD = 16.0
+_LONG = 512
 
 
 @dataclass(frozen=True)
@@ -103,18 +104,17 @@ def passes(
     shares: Sequence[Share], left: Sequence[Part], right: Sequence[Part], sizes: Sizes, budget: float
 ) -> Iterator[list[Contribution]]:
     """Contributions in groups whose per-sample gradients stay within `budget` bytes; each group fills the kernel once."""
-    pieces = [piece for share in shares if not share.gram for piece in _pieces(left[share.part], sizes, budget)]
-    where = [share.part for share in shares if not share.gram for _ in _pieces(left[share.part], sizes, budget)]
+    rows = [share.part for share in shares if not share.gram]
+    pieces = [(part, cut, width) for part in rows for cut, width in _pieces(left[part], sizes, budget)]
     group: list[tuple[int, slice, int]] = []
     limit = max(budget / (sizes.rows * sizes.itemsize), 1)
-    for part, (cut, width) in zip(where, pieces, strict=True):
-        if group and sum(w for _, _, w in group) + width > limit:
-            yield [_rows_contribution(group, left, right, sizes)]
+    for piece in pieces:
+        if group and sum(width for _, _, width in group) + piece[2] > limit:
+            yield _rows_contributions(group, left, right, sizes)
             group = []
-        group.append((part, cut, width))
-    last = [_rows_contribution(group, left, right, sizes)] if group else []
-    grams = [share for share in shares if share.gram]
-    yield last + [_gram_contribution(share, left, right, sizes) for share in grams]
+        group.append(piece)
+    grams = [_gram_contribution(share, left, right, sizes) for share in shares if share.gram]
+    yield _rows_contributions(group, left, right, sizes) + grams
 
 
 def row_contribution(rows: Tensor, columns: Tensor, *, trace: bool) -> Contribution:
@@ -172,11 +172,16 @@ def _pieces(part: Part, sizes: Sizes, budget: float) -> list[tuple[slice, int]]:
     return [(slice(k, min(k + step, count)), (min(k + step, count) - k) * each) for k in range(0, count, step)]
 
 
-def _rows_contribution(
+def _rows_contributions(
     group: list[tuple[int, slice, int]], left: Sequence[Part], right: Sequence[Part], sizes: Sizes
-) -> Contribution:
-    rows = _gathered(group, left)
-    return row_contribution(rows, rows if sizes.sides == 1 else _gathered(group, right), trace=sizes.trace)
+) -> list[Contribution]:
+    """Long pieces one by one, short ones side by side, so that products are neither thin nor copied for nothing."""
+    short = [piece for piece in group if piece[2] < _LONG]
+    made = []
+    for pieces in [[piece] for piece in group if piece[2] >= _LONG] + ([short] if short else []):
+        rows = _gathered(pieces, left)
+        made.append(row_contribution(rows, rows if sizes.sides == 1 else _gathered(pieces, right), trace=sizes.trace))
+    return made
 
 
 def _gathered(group: list[tuple[int, slice, int]], parts: Sequence[Part]) -> Tensor:

@@ -1,0 +1,118 @@
+"""Structured NTK of convolutional networks (process CPU seconds, one thread, medians).
+
+A CNN 1-16-32-32 (3x3, strides 1, 2, 2) with a Linear head on 28x28 images, full kernel of 128 samples and 10 outputs, as
+a fraction of the GEMM peak. With the argument ``resnet`` a network of ResNet-18's shape on 32x32 images, a quarter as
+wide, against Jacobian contraction; with ``resnet full`` at its own width, which Jacobian contraction does not fit.
+"""
+
+import resource
+import statistics
+import sys
+
+import torch
+from torch import Tensor, nn
+
+from gemm import gemm_peak, seconds
+from isthmus.kernel import JacobianContraction, Structured, empirical_ntk
+from isthmus.model.network import Network
+
+OUTPUTS = 10
+
+
+def cnn() -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.ReLU(), nn.Conv2d(32, 32, 3, 2, 1), nn.ReLU(),
+        nn.Flatten(), nn.Linear(32 * 49, OUTPUTS),
+    )  # fmt: skip
+
+
+def necessary_flops(samples: int) -> float:
+    """Forward and class-wise backward passes, per-sample gradients, and their contraction on the symmetric half.
+
+    No gradient of the images is needed; the head's deltas are the identity.
+    """
+    layers = [(9, 16, 784), (144, 32, 196), (288, 32, 49)]  # inputs of one output number, channels, positions
+    rows, total = samples * OUTPUTS, samples**2 * 32 * 49 + 2 * samples * 32 * 49 * OUTPUTS
+    for index, (fan_in, fan_out, positions) in enumerate(layers):
+        forward = 2 * fan_in * fan_out * positions
+        total += samples * forward + (rows * forward if index else 0) + rows * forward + rows**2 * (fan_in + 1) * fan_out
+    return total
+
+
+class Block(nn.Module):
+    """Two 3x3 convolutions with BatchNorm and a shortcut."""
+
+    def __init__(self, ins: int, outs: int, stride: int) -> None:
+        super().__init__()
+        self.conv1, self.bn1 = nn.Conv2d(ins, outs, 3, stride, 1, bias=False), nn.BatchNorm2d(outs)
+        self.conv2, self.bn2 = nn.Conv2d(outs, outs, 3, 1, 1, bias=False), nn.BatchNorm2d(outs)
+        changes = stride != 1 or ins != outs
+        self.short = (
+            nn.Sequential(nn.Conv2d(ins, outs, 1, stride, bias=False), nn.BatchNorm2d(outs)) if changes else nn.Identity()
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The block's output."""
+        y = self.bn2(self.conv2(torch.relu(self.bn1(self.conv1(x)))))
+        return torch.relu(y + self.short(x))
+
+
+def resnet18(width: int) -> nn.Module:
+    """The CIFAR form of ResNet-18; `width` channels in the first stage (64 in the original)."""
+    layers: list[nn.Module] = [nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()]
+    ins = width
+    for stage in range(4):
+        for block in range(2):
+            outs = width * 2**stage
+            layers.append(Block(ins, outs, 2 if stage and not block else 1))
+            ins = outs
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(ins, OUTPUTS)).eval()
+
+
+def peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def small() -> None:
+    torch.manual_seed(0)
+    network, inputs = Network(cnn()), torch.randn(128, 1, 28, 28)
+    empirical_ntk(network, inputs, method=Structured(), verify=False)
+    times, peaks = [], []
+    for _ in range(7):
+        peaks.append(gemm_peak(repeats=3))
+        times.append(seconds(lambda: empirical_ntk(network, inputs, method=Structured(), verify=False)))
+    took, peak = statistics.median(times), statistics.median(peaks)
+    share = necessary_flops(128) / took / peak
+    print(f"CNN 1-16-32-32, N=128: {took:.3f} s, GEMM peak {peak / 1e9:.1f} GFLOP/s, {share:.2f} of peak", flush=True)
+
+
+def large(width: int, samples: int, *, contract: bool) -> None:
+    torch.manual_seed(0)
+    network, inputs = Network(resnet18(width)), torch.randn(samples, 3, 32, 32)
+    for method in (Structured(), JacobianContraction()):
+        plan = method.plan(network, inputs, None, "full")
+        if isinstance(method, JacobianContraction) and not contract:
+            print(f"the same by {plan} planned, not run", flush=True)
+            continue
+        before = peak_bytes()
+        took = seconds(lambda method=method: empirical_ntk(network, inputs, method=method, verify=False))
+        print(
+            f"ResNet-18 shape, width {width}, {network.size / 1e6:.2f}M parameters, N={samples}, {type(method).__name__}: "
+            f"{took:.1f} s CPU ({plan.flops / took / 1e9:.0f} planned GFLOP/s), planned {plan.bytes / 2**30:.2f} GiB, "
+            f"peak memory grew by {(peak_bytes() - before) / 2**30:.2f} GiB",
+            flush=True,
+        )
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    if "resnet" not in sys.argv[1:]:
+        small()
+    elif "full" in sys.argv[1:]:
+        large(width=64, samples=64, contract=False)
+    else:
+        large(width=16, samples=64, contract=True)
+
+
+if __name__ == "__main__":
+    main()
