@@ -32,6 +32,7 @@ KINDS: dict[str, type[Record]] = {
         curvature.SpectralDensity,
         curvature.TwinBarriers,
         dynamics.Comparison,
+        dynamics.MinibatchMoments,
         dynamics.Prediction,
         dynamics.Ranking,
         dynamics.Regime,

@@ -3,7 +3,7 @@
 All of them speak of the loss that was given, in its own units. Its quadratic model in the outputs around the present ones
 is ``offset + |u|^2 / 2`` with the scaled error ``u = B^{1/2} (f - f_0) + B^{-1/2} g``, where g and B are gradient and
 Hessian of the loss in the outputs. For a squared error that is the loss itself (``u = sqrt(2 / normalizer) (f - y)``,
-offset 0); for other losses it is exact to second order.
+offset 0); for other losses it is exact to second order. (Longer than other files: every field says what it is.)
 """
 
 from dataclasses import dataclass
@@ -381,3 +381,34 @@ class Comparison(Record):
     explanation: str
     batch: int
     samples: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinibatchMoments(Record):
+    """Mini-batch SGD on the linearized network, in expectation over independent batches.
+
+    Attributes:
+        step: optimizer steps, ``(t,)``.
+        mean_error: the expected scaled error, ``(t, entry)``.
+        expected_loss: ``offset + E |u|^2 / 2``, ``(t,)``.
+        loss_of_mean: ``offset + |E u|^2 / 2``: what a run without noise would have, ``(t,)``.
+        batch: samples of a batch.
+        optimizer: in words.
+        growth: factor per step of ``E |u|^2`` over the last step; above 1 the noise itself diverges.
+    """
+
+    schema: ClassVar[str] = "dynamics/minibatch_moments"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "step": ("t",),
+        "mean_error": ("t", "entry"),
+        "expected_loss": ("t",),
+        "loss_of_mean": ("t",),
+    }
+
+    step: np.ndarray
+    mean_error: np.ndarray
+    expected_loss: np.ndarray
+    loss_of_mean: np.ndarray
+    batch: int
+    optimizer: str
+    growth: float
