@@ -5,7 +5,7 @@ import pytest
 
 import isthmus
 from isthmus.cli.main import main
-from isthmus.results.dynamics import Regime
+from isthmus.results.optimizers import Regime
 
 
 @pytest.fixture

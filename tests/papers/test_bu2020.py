@@ -49,13 +49,13 @@ def test_instances_start_at_zero_and_share_their_data_over_widths():
 def notebook(width):
     """The authors' notebook on scikit-learn digits: no 1/sqrt(m), both layers trained, labels as numbers."""
     digits = pytest.importorskip("sklearn.datasets").load_digits()
-    images = np.kron(digits.images[:60] / 16, np.ones((3, 3)))
-    x = torch.tensor(np.pad(images, ((0, 0), (2, 2), (2, 2))).reshape(60, 784), dtype=torch.float32)
+    images = np.kron(digits.images[:30] / 16, np.ones((3, 3)))
+    x = torch.tensor(np.pad(images, ((0, 0), (2, 2), (2, 2))).reshape(30, 784), dtype=torch.float32)
     torch.manual_seed(218)
     net = nn.Sequential(nn.Linear(784, width), nn.ReLU(), nn.Linear(width, 1, bias=False))
     nn.init.normal_(net[0].weight, std=1 / width)
     nn.init.uniform_(net[2].weight, -1, 1)
-    return isthmus.Problem(net, x, torch.tensor(digits.target[:60, None], dtype=torch.float32), nn.MSELoss())
+    return isthmus.Problem(net, x, torch.tensor(digits.target[:30, None], dtype=torch.float32), nn.MSELoss())
 
 
 def test_the_notebooks_setting_is_flagged_before_training():

@@ -12,7 +12,7 @@ from isthmus.cli.place import first_samples, problem_at
 from isthmus.cli.show import show
 from isthmus.dynamics import rank_optimizers, spectrum
 from isthmus.dynamics import tune as best_settings
-from isthmus.results.dynamics import Ranking
+from isthmus.results.optimizers import Ranking
 
 
 def tune(

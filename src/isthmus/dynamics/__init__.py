@@ -3,6 +3,7 @@
 from isthmus.dynamics.alarm import DepartureAlarm
 from isthmus.dynamics.compare import compare
 from isthmus.dynamics.methods import CanonicalNesterov, QuasiHyperbolic, ScheduledNesterov, TorchSgd, TwoMomentum
+from isthmus.dynamics.noise import minibatch_moments
 from isthmus.dynamics.predict import predict_training
 from isthmus.dynamics.regime import regime_check
 from isthmus.dynamics.spectrum import spectrum
@@ -17,6 +18,7 @@ __all__ = [
     "TorchSgd",
     "TwoMomentum",
     "compare",
+    "minibatch_moments",
     "predict_training",
     "rank_optimizers",
     "regime_check",

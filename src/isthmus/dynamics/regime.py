@@ -20,7 +20,8 @@ from isthmus.dynamics.stability import stability_limit
 from isthmus.kernel import empirical_ntk, kernel_distance
 from isthmus.model.derivatives import output_jvp, output_vjp
 from isthmus.model.problem import Problem
-from isthmus.results.dynamics import Regime, Spectrum
+from isthmus.results.dynamics import Spectrum
+from isthmus.results.optimizers import Regime
 from isthmus.results.provenance import Cost
 
 _LAZY = 0.1

@@ -19,7 +19,8 @@ from isthmus.dynamics.spectrum import ScaledKernel
 from isthmus.linops.eigen import top_eigenpairs
 from isthmus.model.derivatives import loss_gradient
 from isthmus.model.problem import Problem, provenance
-from isthmus.results.dynamics import Spectrum, Stability
+from isthmus.results.dynamics import Spectrum
+from isthmus.results.optimizers import Stability
 from isthmus.results.provenance import Cost
 
 _MARGINAL = 0.95

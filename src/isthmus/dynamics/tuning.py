@@ -17,7 +17,8 @@ from isthmus.dynamics.methods import CanonicalNesterov, Method, ScheduledNestero
 from isthmus.dynamics.optimizers import OptimizerLike, understand_optimizer
 from isthmus.dynamics.spectrum import spectrum
 from isthmus.model.problem import Problem
-from isthmus.results.dynamics import Ranking, Spectrum, Tuning
+from isthmus.results.dynamics import Spectrum
+from isthmus.results.optimizers import Ranking, Tuning
 from isthmus.results.provenance import Cost
 
 Family = Literal["gradient_descent", "heavy_ball", "nesterov"]

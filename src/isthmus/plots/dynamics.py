@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from isthmus.plots.style import CONTRAST, GRID, INK, MAIN, MUTED, PALE, WIDTH, figure, label, step_axis, styled
-from isthmus.results.dynamics import Comparison, Ranking
+from isthmus.results.dynamics import Comparison
+from isthmus.results.optimizers import Ranking
 
 
 def plot_comparison(record: Comparison) -> Figure:

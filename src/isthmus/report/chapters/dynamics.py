@@ -5,7 +5,8 @@ import math
 from isthmus.plots.dynamics import plot_comparison, plot_departure, plot_ranking
 from isthmus.report.chapter import Chapter, Headline, Plate, Records
 from isthmus.report.numbers import count, number, percent
-from isthmus.results.dynamics import Comparison, Ranking, Regime
+from isthmus.results.dynamics import Comparison
+from isthmus.results.optimizers import Ranking, Regime
 
 _COMPARISON, _RANKING, _REGIME = "dynamics/comparison", "dynamics/ranking", "dynamics/regime"
 _RUNGS = {
