@@ -91,8 +91,9 @@ def plot_twin_separation(summary: EvolutionSummary) -> Figure:
             words = f"start {size:g}" + (
                 "" if np.isnan(rate) else f": ×e every {1 / rate:.2g} epochs" if rate > 0 else ": no growth"
             )
-            label(axes, summary.twin_epoch[0], row[0], words, MUTED, dx=8, dy=-8)
+            label(axes, summary.twin_epoch[0], row[0], words, MUTED, dx=34)
         axes.set_yscale("log")
+        axes.margins(y=0.12)
         axes.set_xlabel("epoch")
         axes.set_ylabel("distance of twins\n|w - w'| / |w₀| (log)")
         axes.grid(axis="y")

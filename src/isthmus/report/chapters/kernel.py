@@ -122,12 +122,12 @@ def _evolution_plate(records: Records) -> Plate:
 
 def _twins_plate(record: EvolutionSummary) -> Plate:
     pairs = [
-        f"{a} and {b}: {record.correlation[i, j]:.2f}"
-        for i, a in enumerate(record.measures)
-        for j, b in enumerate(record.measures)
-        if i == 0 and j > 0
+        f"{name.replace('_', ' ')} {value:.2f}"
+        for name, value in zip(record.measures[1:], record.correlation[0, 1:] if record.measures else (), strict=True)
     ]
-    words = f" Rank correlation over spawn times of {'; '.join(pairs)}." if pairs else ""
+    words = (
+        f" Rank correlation over spawn times of {record.measures[0].replace('_', ' ')} with {', '.join(pairs)}." if pairs else ""
+    )
     aligned, fallen, rest = record.silent_alignment
     silent = "aligned silently" if record.silent else "did not align silently"
     return Plate(
