@@ -11,6 +11,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 TORCH ?= $(shell grep '^torch==' constraints.txt)
 OUT ?= runs/mnist1d
+WORKERS ?= 2
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
@@ -22,7 +23,7 @@ survey: $(VENV)/.demo
 	$(BIN)/isthmus survey --task mnist1d --out $(OUT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n $(WORKERS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -132,7 +132,7 @@ def other_width() -> Problem:
         ({"recipe": "adam"}, "its lr in parameter group 0 is 0.1, this run's is 0.01"),
         ({"recipe": "step"}, "its scheduler's step_size is None, this run's is 2"),
     ],
-    ids=str,
+    ids=["seed", "batch", "data", "network", "momentum", "optimizer", "scheduler"],
 )
 def test_another_run_s_folder_is_refused_and_left_alone(changes: dict, words: str, tmp_path: Path) -> None:
     run(tmp_path)

@@ -17,6 +17,7 @@ from isthmus.model.problem import Problem
 from isthmus.model.surgery import permute_units
 from isthmus.model.units import UnitGroup, exchangeable_units
 from isthmus.model.zoo import Scaling, ntk_mlp
+from isthmus.papers.fort2020 import training
 from isthmus.training import train
 
 _WIDTHS = {"smoke": (64, 128, 256, 512), "desk": (64, 128, 256, 512, 1024), "paper": (64, 128, 256, 512, 1024, 2048, 4096)}
@@ -137,6 +138,14 @@ def control_width(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
     return _width_evidence(problem, scale, seed, "mean_field")
 
 
+_TRAINABLE = (
+    Hypothesis("the inputs are real numbers", lambda problem: problem.inputs.is_floating_point()),
+    Hypothesis(
+        "fresh parameters can be drawn, and there are at least 100 samples and at most 200,000 parameters",
+        training.can_start_again,
+    ),
+)
+
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="permutation_invariant_kernel",
@@ -161,5 +170,15 @@ CLAIMS: tuple[Claim, ...] = (
         ),
         check=check_width,
         control=control_width,
+    ),
+    Claim(
+        id="standard_training_diverges",
+        kind="statistical",
+        statement="Standard training leaves the linear expansion: this architecture, trained from fresh starts on these data with SGD "
+        "(rate 0.05, momentum 0.9), ends elsewhere than its tangent model trained alike.",
+        source="the paper's abstract; the measure and the line are ours",
+        hypotheses=(*_TRAINABLE, Hypothesis("no layer behaves otherwise in training", training.same_in_training)),
+        check=training.check_diverges,
+        control=training.control_diverges,
     ),
 )

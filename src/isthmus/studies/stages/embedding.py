@@ -16,7 +16,7 @@ _SAMPLES = {"smoke": 200, "desk": 1000}
 _POINTS = {"smoke": 3, "desk": 8}
 _LAYERS = 4
 _LANCZOS = 16
-_LARGEST = 250
+_LARGEST = 100
 _STARTS = {"smoke": (20, 60), "desk": (60, 240)}
 
 
