@@ -218,7 +218,9 @@ class FrozenErrors:
         modules = dict(problem.network.module.named_modules())
         for slot in group.outgoing:
             name = slot.tensor.removesuffix(".weight")
-            if not isinstance(modules.get(name), nn.Linear | nn.modules.conv._ConvNd):
+            reader = modules.get(name)
+            inside = isinstance(reader, nn.modules.linear.NonDynamicallyQuantizableLinear)  # attention reads its weight itself
+            if inside or not isinstance(reader, nn.Linear | nn.modules.conv._ConvNd):
                 raise UnsupportedLayer(
                     f"the units of {group.name} are read through {slot.tensor}, which is not the weight of a Linear or "
                     "convolution module, so the error at its output cannot be caught; use an nn.Linear there"

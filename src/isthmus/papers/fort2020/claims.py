@@ -141,7 +141,7 @@ def control_width(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
 _TRAINABLE = (
     Hypothesis("the inputs are real numbers", lambda problem: problem.inputs.is_floating_point()),
     Hypothesis(
-        "fresh parameters can be drawn, and there are at least 100 samples and at most 200,000 parameters",
+        "fresh parameters can be drawn, and there are at least 50 samples and at most 200,000 parameters",
         training.can_start_again,
     ),
 )

@@ -30,7 +30,7 @@ def can_start_again(problem: Problem) -> bool:
         reinitialized(problem.network, Seed(0))
     except UnsupportedLayer:
         return False
-    return problem.samples >= 100 and problem.network.size <= 200_000
+    return problem.samples >= 50 and problem.network.size <= 200_000
 
 
 def same_in_training(problem: Problem) -> bool:

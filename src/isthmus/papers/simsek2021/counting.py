@@ -211,7 +211,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         id="saddles_dominate_mild",
-        kind="asymptotic",
+        kind="exact",
         statement="With few extra units the symmetry-induced critical subspaces outnumber those of global minima.",
         source="the paper's abstract; the exponent is derived here",
         hypotheses=(),
@@ -220,7 +220,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         id="minima_dominate_vast",
-        kind="asymptotic",
+        kind="exact",
         statement="With many extra units the global-minimum subspaces outnumber the symmetry-induced critical ones.",
         source="the paper's abstract",
         hypotheses=(),
