@@ -2,9 +2,11 @@
 
 import enum
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
+
+from isthmus._core.intervals import mean_interval
 
 
 class Verdict(enum.Enum):
@@ -48,6 +50,39 @@ class Evidence:
     axis_name: str = ""
     measured: np.ndarray
     measured_name: str = ""
+
+    @classmethod
+    def over_seeds(
+        cls,
+        values: np.ndarray,
+        *,
+        quantity: str,
+        predicted: str,
+        threshold: float,
+        reason: str,
+        axis: np.ndarray | None = None,
+        axis_name: str = "",
+        measured: np.ndarray | None = None,
+        measured_name: str = "",
+    ) -> Self:
+        """Statistical evidence from one number a seed, ``(seed,)``: its mean and 95 % Student interval.
+
+        `measured` and `axis` are given when more was measured than the number that the rule looks at.
+        """
+        mean, low, high = mean_interval(values)
+        return cls(
+            quantity=quantity,
+            predicted=predicted,
+            estimate=float(mean),
+            interval=(float(low), float(high)),
+            threshold=threshold,
+            reason=reason,
+            exact=False,
+            axis=np.zeros(1) if axis is None else axis,
+            axis_name=axis_name,
+            measured=np.asarray(values)[:, None] if measured is None else measured,
+            measured_name=measured_name,
+        )
 
     @property
     def verdict(self) -> Verdict:

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from isthmus._core.errors import InputError
+from isthmus._core.intervals import mean_interval
 
 
 @dataclass(frozen=True)
@@ -33,5 +33,5 @@ def fit_rate(sizes: np.ndarray, measured: np.ndarray) -> Rate:
         if not ((numbers > 0) & np.isfinite(numbers)).all():
             raise InputError("A rate needs positive sizes and measurements; one is zero, negative, infinite or not a number.")
     slopes = np.polyfit(np.log(sizes), np.log(measured).T, 1)[0]
-    half = stats.t.ppf(0.975, len(slopes) - 1) * slopes.std(ddof=1) / np.sqrt(len(slopes))
-    return Rate(float(slopes.mean()), (float(slopes.mean() - half), float(slopes.mean() + half)))
+    mean, low, high = mean_interval(slopes)
+    return Rate(float(mean), (float(low), float(high)))

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from isthmus._core.errors import InputError, NumericalError
+from isthmus._core.intervals import mean_interval
 from isthmus._core.seeds import Seed, as_seed
 from isthmus._core.status import Status
 from isthmus.engine.tasks import map_tasks
@@ -108,12 +108,12 @@ def curves_record(samples: np.ndarray, error: np.ndarray, *, kernels: np.ndarray
     """Means, intervals, slopes, gains and sample ratios of measured errors ``(learner, seed, x)``."""
     ratios = metric == "nmse"
     values = np.log(np.maximum(error, 1e-300)) if ratios else error
-    mean, low, high = _student(values)
+    mean, low, high = mean_interval(values, axis=1)
     mean, low, high = (np.exp(v) if ratios else v for v in (mean, low, high))
     slopes = _slopes(samples, error)
-    slope, slope_low, slope_high = _student(slopes)
+    slope, slope_low, slope_high = mean_interval(slopes, axis=1)
     best = error[kernels].min(axis=0) if kernels.any() else np.full(error.shape[1:], np.nan)
-    gain, gain_low, gain_high = _student(best[None] - error)
+    gain, gain_low, gain_high = mean_interval(best[None] - error, axis=1)
     ratio, bound = _sample_ratios(samples, mean, kernels)
     return LearningCurves(
         samples=samples,
@@ -133,17 +133,6 @@ def curves_record(samples: np.ndarray, error: np.ndarray, *, kernels: np.ndarray
         error=f"95 % Student interval over {error.shape[1]} seeds" if error.shape[1] > 1 else "one seed: no interval",
         **rest,
     )
-
-
-def _student(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Mean and 95 % interval over axis 1 (seeds); NaN bounds with one seed."""
-    count = values.shape[1]
-    with np.errstate(invalid="ignore"):
-        mean = values.mean(axis=1)
-        if count < 2:
-            return mean, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
-        half = stats.t.ppf(0.975, count - 1) * values.std(axis=1, ddof=1) / np.sqrt(count)
-    return mean, mean - half, mean + half
 
 
 def _slopes(samples: np.ndarray, error: np.ndarray) -> np.ndarray:

@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor, nn
 
 from isthmus._core.numerics import tolerance
@@ -307,17 +306,12 @@ def _own_orders(problem: Problem, scale: ScaleName, seed: Seed, sign: float) -> 
         moved = network.at({name: value + shift[name] for name, value in network.parameters.items()})
         rest = moved(few.inputs) - terms[0] - terms[1]
         ratios.append(float((rest - sign * terms[2]).norm() / rest.norm()))
-    mean, half = float(np.mean(ratios)), float(stats.t.ppf(0.975, len(ratios) - 1) * np.std(ratios, ddof=1) / len(ratios) ** 0.5)
-    return Evidence(
+    return Evidence.over_seeds(
+        np.array(ratios),
         quantity="|f - T2| / |f - T1| on this network, parameters moved by 2 % in random directions",
         predicted="near 0",
-        estimate=mean,
-        interval=(mean - half, mean + half),
         threshold=0.5,
         reason="half the error of the first order; 1 is a second-order term that explains nothing",
-        exact=False,
-        axis=np.array([0.02]),
-        measured=np.array(ratios)[:, None],
     )
 
 

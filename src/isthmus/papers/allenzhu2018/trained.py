@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import nn
 
 from isthmus._core.seeds import Seed
@@ -57,30 +56,15 @@ def _trained(target: Target, learner: NetworkLearner, count: int, seed: Seed) ->
     return _errors(target, learner.fit_seeds(*_samples(target, count, seed), seed=seed.child("net")), seed)
 
 
-def _over_seeds(quantity: str, predicted: str, values: np.ndarray, threshold: float, reason: str) -> Evidence:
-    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5)
-    return Evidence(
-        quantity=quantity,
-        predicted=predicted,
-        estimate=float(values.mean()),
-        interval=(float(values.mean()) - half, float(values.mean()) + half),
-        threshold=threshold,
-        reason=reason,
-        exact=False,
-        axis=np.array([0.0]),
-        measured=values[:, None],
-    )
-
-
 def _class_evidence(depth: int, target: Target, rate: float, scale: ScaleName, seed: Seed) -> Evidence:
     learner = _learner(depth, 100 if depth == 2 else 50, rate, 60 if scale == "smoke" else 400)
     values = _trained(target, learner, 300, seed)
-    return _over_seeds(
-        f"normalized test error of a {depth}-layer network, hidden weights trained, 300 samples",
-        "small",
+    return Evidence.over_seeds(
         values,
-        _LEARNED,
-        "a tenth of the target's variance; 1 is learning nothing",
+        quantity=f"normalized test error of a {depth}-layer network, hidden weights trained, 300 samples",
+        predicted="small",
+        threshold=_LEARNED,
+        reason="a tenth of the target's variance; 1 is learning nothing",
     )
 
 
@@ -185,12 +169,12 @@ def _beyond_evidence(target: Target, rate: float, scale: ScaleName, seed: Seed) 
     fitted = [[kernel.fit(x[i], y[i], seed=seed.child("kernel", i)) for i in range(_SEEDS)] for kernel in kernels]
     best = np.min([_errors(target, row, seed) for row in fitted], axis=0)
     names = ", ".join(kernel.name for kernel in kernels)
-    return _over_seeds(
-        f"log10 of the test error of a three-layer network over that of the best kernel ({names}), {count} samples, width {width}",
-        "well below 0",
+    return Evidence.over_seeds(
         np.log10(network / best),
-        -0.15,
-        "the kernel's error times 0.7: a clear margin on the same samples",
+        quantity=f"log10 of the test error of a three-layer network over that of the best kernel ({names}), {count} samples, width {width}",
+        predicted="well below 0",
+        threshold=-0.15,
+        reason="the kernel's error times 0.7: a clear margin on the same samples",
     )
 
 
@@ -214,12 +198,12 @@ def _escape_evidence(noise: float, scale: ScaleName, seed: Seed) -> Evidence:
         recipe = NoisySgd(0.02, Switches(noise=noise), seed=here.child("noise"))
         run = train(problem, recipe, steps=steps, batch=50, seed=here, checkpoints=())
         ratios.append(evaluate(run.problem_at(steps)).loss / evaluate(problem).loss)
-    return _over_seeds(
-        f"training loss of the bilinear objective after {steps} steps of noisy gradient descent, over that at the start",
-        "below 1",
+    return Evidence.over_seeds(
         np.array(ratios),
-        0.95,
-        "1 is staying at the saddle",
+        quantity=f"training loss of the bilinear objective after {steps} steps of noisy gradient descent, over that at the start",
+        predicted="below 1",
+        threshold=0.95,
+        reason="1 is staying at the saddle",
     )
 
 

@@ -1,13 +1,10 @@
 """The paper's setting at desk size: two-layer ReLU networks on unit vectors, started at zero output."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor, nn
 
 from isthmus._core.seeds import Seed
@@ -91,9 +88,3 @@ def distance(rate: Rate, target: float) -> tuple[float, tuple[float, float]]:
     far = max(abs(low - target), abs(high - target))
     near = 0.0 if low <= target <= high else min(abs(low - target), abs(high - target))
     return abs(rate.slope - target), (near, far)
-
-
-def mean_interval(values: np.ndarray) -> tuple[float, tuple[float, float]]:
-    """Mean over seeds and its 95 % Student interval, from one number a seed."""
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * float(values.std(ddof=1)) / math.sqrt(len(values))
-    return float(values.mean()), (float(values.mean()) - half, float(values.mean()) + half)

@@ -18,7 +18,7 @@ from isthmus.dynamics.closed_forms import heavy_ball_ode, nesterov_ode
 from isthmus.dynamics.limits import high_resolution_equation, limiting_equation
 from isthmus.linops.random import gaussian
 from isthmus.model.problem import Problem
-from isthmus.papers.bu2020.instances import SEEDS, distance, mean_interval, two_layer
+from isthmus.papers.bu2020.instances import SEEDS, distance, two_layer
 from isthmus.results.dynamics import Spectrum
 
 _WIDTH = 512
@@ -50,15 +50,12 @@ def _sublinear_evidence(scale: ScaleName, seed: Seed, *, ball: bool) -> Evidence
 
         measured.append([-_exponent(lambda t, d=d: square(t, d), modes.smallest) for d in _SCHEDULES])
     array = np.array(measured)
-    estimate, interval = mean_interval(np.abs(array / np.array(_SCHEDULES) - 1).max(axis=1))
-    return Evidence(
+    return Evidence.over_seeds(
+        np.abs(array / np.array(_SCHEDULES) - 1).max(axis=1),
         quantity="largest |exponent / d - 1| over schedules d, exponent of t^-p fitted to the envelope of |D(t)|^2",
         predicted="0: the equation D'' + (d/t) D' + H D = 0 decays like t^-d, sublinearly",
-        estimate=estimate,
-        interval=interval,
         threshold=0.1,
         reason="the fit covers one decade of time; exponential decay gives a far larger exponent",
-        exact=False,
         axis=np.array(_SCHEDULES),
         axis_name="schedule d",
         measured=array,
@@ -92,15 +89,12 @@ def _linear_evidence(scale: ScaleName, seed: Seed, *, equation: bool) -> Evidenc
             row.append(float(np.polyfit(places, np.log(peaks), 1)[0] / (0.5 * math.log1p(-lowest))))
         measured.append(row)
     array = np.array(measured)
-    estimate, interval = mean_interval(np.abs(array - 1).max(axis=1))
-    return Evidence(
+    return Evidence.over_seeds(
+        np.abs(array - 1).max(axis=1),
         quantity="largest |rate / (log(1 - lr lambda_0) / 2) - 1| over steps, rate of k^{d/2} |D_k| per step, d = 3",
         predicted="0: the algorithm itself is linear, k^{-d/2} (1 - lr lambda_0)^{k/2}",
-        estimate=estimate,
-        interval=interval,
         threshold=0.15,
         reason="a finite window of an oscillation; the limiting equation gives 1",
-        exact=False,
         axis=np.array(_STEEP),
         axis_name="lr x largest eigenvalue",
         measured=array,

@@ -11,7 +11,7 @@ from isthmus.claims.claim import ScaleName
 from isthmus.dynamics import TorchSgd, predict_training, spectrum
 from isthmus.dynamics.ladder import linearized_run
 from isthmus.model.problem import Problem
-from isthmus.papers.bu2020.instances import SEEDS, WIDTHS, Descent, Scaling, distance, mean_interval, sgd, two_layer
+from isthmus.papers.bu2020.instances import SEEDS, WIDTHS, Descent, Scaling, distance, sgd, two_layer
 from isthmus.training import train
 
 _STEPS = 100
@@ -28,15 +28,12 @@ def _errors(problem: Problem, optimizer: Descent, steps: list[int], seed: Seed) 
 def _rate_evidence(scale: ScaleName, seed: Seed, *, repeat: bool) -> Evidence:
     widths, steps = WIDTHS[scale], list(range(_STEPS // 4, _STEPS + 1, 8))
     measured = np.array([[_relative_rate(w, steps, seed.child(i), repeat) for w in widths] for i in range(SEEDS[scale])])
-    estimate, interval = mean_interval(np.abs(measured - 1).max(axis=1))
-    return Evidence(
+    return Evidence.over_seeds(
+        np.abs(measured - 1).max(axis=1),
         quantity="largest |measured / predicted - 1| over widths, of the decay rate log|D| per step under heavy ball, beta = 0.9",
         predicted="0: the rate log rho of the heavy-ball matrix at lambda_0 > 0",
-        estimate=estimate,
-        interval=interval,
         threshold=_RATE,
         reason="the fit covers a finite window of an oscillation; a plateau gives 1",
-        exact=False,
         axis=np.array(widths, dtype=np.float64),
         axis_name="width",
         measured=measured,

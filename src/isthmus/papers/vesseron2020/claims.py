@@ -21,6 +21,7 @@ from isthmus.training import train
 
 SOURCE = "reconstruction, derived here; the paper's abstract states that deep networks are congestion games"
 _SEEDS = {"smoke": 3, "desk": 10, "paper": 30}
+_STEPS = 500
 _SAMPLES = {"smoke": 200, "desk": 2000, "paper": 10_000}
 _SOLVED = 1e-6
 
@@ -121,15 +122,15 @@ def _descended(widths: tuple[int, ...], scale: ScaleName, seed: Seed) -> Evidenc
     gaps = []
     for index in range(_SEEDS[scale]):
         problem = random_problem(widths, seed.child(index), samples=10, orthonormal=True)
-        run = train(problem, Sgd(lr=0.03, momentum=0.9), steps=350, batch=10, checkpoints=(), seed=seed)
-        found = PathGame(run.problem_at(350)).certificate()
+        run = train(problem, Sgd(lr=0.01, momentum=0.9), steps=_STEPS, batch=10, checkpoints=(), seed=seed)
+        found = PathGame(run.problem_at(_STEPS)).certificate()
         gaps.append(found.gap / found.loss)
     return exact(
         f"gap over loss after gradient descent, widths {'-'.join(map(str, widths))}",
         "0: the network ends at an equilibrium, which is the global minimum",
         gaps,
         1e-4,
-        "what 350 steps of heavy ball leave on orthonormal inputs",
+        f"what {_STEPS} steps of heavy ball leave on orthonormal inputs",
     )
 
 

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import nn
 
 from isthmus._core.errors import ModelError
@@ -249,16 +248,13 @@ def _over_runs(
     count, steps = _RUNS[scale]
     rows = np.array([[number(p) for p in wide_run(_WIDE, spread, steps, seed.child("run", i))] for i in range(count)])
     best = rows.min(axis=1)
-    half = float(stats.t.ppf(0.975, count - 1) * best.std(ddof=1) / np.sqrt(count))
     quantity, predicted, reason = words
-    return Evidence(
+    return Evidence.over_seeds(
+        best,
         quantity=quantity,
         predicted=predicted,
-        estimate=float(best.mean()),
-        interval=(float(best.mean()) - half, float(best.mean()) + half),
         threshold=line,
         reason=reason,
-        exact=False,
         axis=np.array([steps / 2, steps]),
         measured=rows,
     )
