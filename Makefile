@@ -1,5 +1,6 @@
 # make survey   train the built-in network, measure it, write runs/mnist1d/atlas.html
-# make test     all tests
+# make test     the tests that take seconds
+# make slow     the tests that take longer; CI runs both
 # make lint     style, types, import contracts
 # make bench    speed, as fractions of the GEMM peak
 #
@@ -17,13 +18,16 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: survey test lint bench clean
+.PHONY: survey test slow lint bench clean
 
 survey: $(VENV)/.demo
 	$(BIN)/isthmus survey --task mnist1d --out $(OUT)
 
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -n $(WORKERS)
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow"
+
+slow: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m slow
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -26,7 +26,8 @@ def main(key: str, task: str = "digits") -> None:
         versions = {**result.provenance.versions, "commit": commit}
         kept = replace(result, provenance=replace(result.provenance, versions=versions))
         kept.save(HERE / key / "evidence" / f"{claim.id}.safetensors")
-        print(f"{claim.id}: {result.verdict}, control {result.control_verdict}, {result.cost.seconds:.1f} s. {result.evidence}")
+        words = f"{result.verdict}, control {result.control_verdict}, {result.cost.seconds:.1f} s. {result.evidence}"
+        sys.stdout.write(f"{claim.id}: {words}\n")
 
 
 if __name__ == "__main__":
