@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from gemm import gemm_peak, seconds
 from isthmus.kernel import JacobianContraction, Structured, empirical_ntk
 from isthmus.model.network import Network
+from peer import peer
 
 OUTPUTS = 10
 
@@ -84,17 +85,21 @@ def small() -> None:
     took, peak = statistics.median(times), statistics.median(peaks)
     share = necessary_flops(128) / took / peak
     print(f"CNN 1-16-32-32, N=128: {took:.3f} s, GEMM peak {peak / 1e9:.1f} GFLOP/s, {share:.2f} of peak", flush=True)
+    for environment in ("neural_tangents", "nngeometry"):
+        theirs = peer(environment, f"ntk_{environment}.py", "cnn", "128")
+        if theirs:
+            print(f"  {environment}: {theirs['seconds']:.2f} s, {theirs['seconds'] / took:.1f} times ours", flush=True)
 
 
 def large(width: int, samples: int, *, contract: bool) -> None:
     torch.manual_seed(0)
     network, inputs = Network(resnet18(width)), torch.randn(samples, 3, 32, 32)
+    before = peak_bytes()
     for method in (Structured(), JacobianContraction()):
         plan = method.plan(network, inputs, None, "full")
         if isinstance(method, JacobianContraction) and not contract:
             print(f"the same by {plan} planned, not run", flush=True)
             continue
-        before = peak_bytes()
         took = seconds(lambda method=method: empirical_ntk(network, inputs, method=method, verify=False))
         print(
             f"ResNet-18 shape, width {width}, {network.size / 1e6:.2f}M parameters, N={samples}, {type(method).__name__}: "

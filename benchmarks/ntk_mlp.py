@@ -1,7 +1,7 @@
 """Structured NTK of MLPs (process CPU seconds, one thread, medians), as fractions of the GEMM peak of the same dtype.
 
-784-512-512-10 with 10 outputs, full kernel, in float32 and float64; the memory that a call adds to the process, against
-the kernel's own size; and the trace kernel of 4000 points of 40-100-100-10 in float64.
+784-512-512-10 with 10 outputs, full kernel, in float32 and float64, beside neural-tangents and nngeometry; the memory that a
+call adds to the process, against the kernel's own size; and the trace kernel of 4000 points of 40-100-100-10 in float64.
 """
 
 import itertools
@@ -15,6 +15,7 @@ from torch import nn
 from gemm import gemm_peak, seconds
 from isthmus.kernel import Structured, empirical_ntk
 from isthmus.model.network import Network
+from peer import peer
 
 WIDTHS, OUTPUTS, REPEATS = [784, 512, 512, 10], 10, 5
 
@@ -41,7 +42,7 @@ def necessary_flops(samples: int, outputs: int, widths: list[int]) -> float:
     return total
 
 
-def full(samples: int, dtype: torch.dtype) -> None:
+def full(samples: int, dtype: torch.dtype) -> float:
     net, inputs = network(WIDTHS, dtype), torch.randn(samples, WIDTHS[0], dtype=dtype)
 
     def work() -> None:
@@ -60,6 +61,15 @@ def full(samples: int, dtype: torch.dtype) -> None:
         f"planned operations {plan.flops / necessary_flops(samples, OUTPUTS, WIDTHS):.2f} of the necessary",
         flush=True,
     )
+    return took
+
+
+def beside_peers(samples: int, ours: float) -> None:
+    """Other libraries on the same network and sizes; nngeometry's kernel of the larger size takes too long."""
+    for environment in ("neural_tangents", "nngeometry")[: 2 if samples <= 512 else 1]:
+        theirs = peer(environment, f"ntk_{environment}.py", "mlp", str(samples))
+        if theirs:
+            print(f"  {environment}: {theirs['seconds']:.2f} s, {theirs['seconds'] / ours:.1f} times ours", flush=True)
 
 
 def memory(samples: int) -> None:
@@ -82,7 +92,7 @@ def main() -> None:
     sizes = [int(a) for a in sys.argv[1:]] or [256]
     memory(max(sizes))
     for samples in sizes:
-        full(samples, torch.float32)
+        beside_peers(samples, full(samples, torch.float32))
     full(min(sizes), torch.float64)
     trace(4000)
 

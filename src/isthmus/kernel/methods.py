@@ -12,7 +12,7 @@ from isthmus.engine.memory import available_bytes, require_memory
 from isthmus.kernel.structured import Share, Sizes, choose, passes, row_contribution
 from isthmus.kernel.tiles import Contribution, fill
 from isthmus.model.capture import Capture, Part, capture, understand
-from isthmus.model.derivatives import graph_bytes, jacobian, output_jvp
+from isthmus.model.derivatives import graph_bytes, jacobian, jacobian_bytes, output_jvp
 from isthmus.model.network import Network
 from isthmus.model.uses import Convolution, Lookup, Product, Scale, Use
 
@@ -65,7 +65,8 @@ class JacobianContraction(_Forecasting):
     def forecast(self, network: Network, inputs: Tensor, known: Capture, sizes: Sizes) -> Plan:
         """Forecast: c backward passes a sample, and ``2 (nc)(md) p`` operations, half of it when both sides are equal."""
         flops = sizes.contractions * 2 * network.size + sizes.rows * 2 * max(_uses_flops(known.sample), 2.0 * network.size)
-        return Plan("Jacobian contraction", flops, sizes.itemsize * float(sizes.rows * network.size + sizes.entries))
+        rows = jacobian_bytes(network, inputs, sizes.c, sizes.rows // sizes.c)
+        return Plan("Jacobian contraction", flops, rows + sizes.itemsize * sizes.entries)
 
     def compute(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Computed:
         """The kernel by ``J J'^T``."""

@@ -250,10 +250,10 @@ class _Factor:
     @classmethod
     def of(cls, part: Part) -> "_Factor":
         uses = [use.prepared() for use in part.uses]
-        deltas = _joined([use.deltas for use in uses], 2)
+        deltas = _by_position(_joined([use.deltas for use in uses], 2), 2)
         if isinstance(uses[0], Lookup):
             return cls(deltas, _joined([use.tokens for use in uses if isinstance(use, Lookup)], 1), uses[0].ignored)
-        return cls(deltas, _joined([use.inputs for use in uses if isinstance(use, Product)], 1), None)
+        return cls(deltas, _by_position(_joined([use.inputs for use in uses if isinstance(use, Product)], 1), 1), None)
 
     @property
     def positions(self) -> int:
@@ -291,6 +291,11 @@ class _Scratch:
 
 def _joined(tensors: Sequence[Tensor], axis: int) -> Tensor:
     return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors), dim=axis)
+
+
+def _by_position(tensor: Tensor, axis: int) -> Tensor:
+    """The same; where a row's numbers lie apart (images), stored with positions first, so that products need no copies."""
+    return tensor if tensor.stride(-1) == 1 else tensor.movedim(axis, 0).contiguous().movedim(0, axis)
 
 
 def _is_identity(deltas: Tensor) -> bool:

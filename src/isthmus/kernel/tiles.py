@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-_TILE_ROWS = 640
-_FINEST_ROWS = 80
+_TILE_ROWS = 960
+_FINEST_ROWS = 120
 
 #: adds a share to a contiguous tile ``(high, c, wide, d)`` for the samples ``(rows, columns)``
 Contribution = Callable[[Tensor, slice, slice], None]

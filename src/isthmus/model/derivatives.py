@@ -114,7 +114,7 @@ def jacobian(network: Network, inputs: Shaped[Tensor, "n ..."], *, chunk: int | 
         chunk: samples mapped at once.
 
     Returns:
-        ``(n, c, p)``. Memory: that array, plus c graphs per chunk.
+        ``(n, c, p)``. Memory: that array, plus the rows of a chunk twice and c + 1 graphs of it (`jacobian_bytes`).
 
     Raises:
         BatchCoupled: outputs of one example depend on the others.
@@ -125,9 +125,10 @@ def jacobian(network: Network, inputs: Shaped[Tensor, "n ..."], *, chunk: int | 
         return network.apply(parameters, example[None])[0]
 
     mapped = torch.func.vmap(torch.func.jacrev(of_one), in_dims=(None, 0))
-    parts = []
+    outputs = network(inputs[:1]).shape[1]
+    made = torch.empty(len(inputs), outputs, network.size, dtype=network.dtype, device=network.device)
     with exact_kernels(network):
-        for rows in chunks(len(inputs), chunk or default_chunk(network, inputs)):
+        for rows in chunks(len(inputs), chunk or _samples_within(_chunk_budget(), _jacobian_each(network, inputs, outputs))):
             try:
                 with warnings.catch_warnings():
                     warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
@@ -137,8 +138,20 @@ def jacobian(network: Network, inputs: Shaped[Tensor, "n ..."], *, chunk: int | 
                 part = None
             if part is None or not _pulls_back(network, inputs[rows], part):
                 part = torch.stack([_jacobian_of_one(network, x) for x in inputs[rows]])
-            parts.append(part.detach())
-    return torch.cat(parts)
+            made[rows] = part.detach()
+    return made
+
+
+def jacobian_bytes(network: Network, inputs: Tensor, outputs: int, samples: int) -> float:
+    """Peak bytes of `jacobian` on so many samples like these: its result and one chunk."""
+    each = _jacobian_each(network, inputs, outputs)
+    chunk = each * min(samples, _samples_within(_chunk_budget(), each))
+    return float(samples * outputs * network.size * network.flat[:1].element_size() + chunk)
+
+
+def _jacobian_each(network: Network, inputs: Tensor, outputs: int) -> int:
+    """Bytes held for a sample of a chunk: its rows in pieces and joined, and the graphs."""
+    return (1 + outputs) * graph_bytes(network, inputs) + 2 * outputs * network.size * network.flat[:1].element_size()
 
 
 def loss_gradient(problem: Problem, *, chunk: int | None = None) -> Float[Tensor, " p"]:
@@ -306,8 +319,15 @@ class _Linearization:
 
 def default_chunk(network: Network, inputs: Tensor) -> int:
     """Samples whose graph stays below half a GiB (or an eighth of the free memory)."""
-    each = max(graph_bytes(network, inputs), 1)
-    return max(1, int(min(_CHUNK_BYTES, available_bytes() / 8) // each))
+    return _samples_within(_chunk_budget(), graph_bytes(network, inputs))
+
+
+def _chunk_budget() -> float:
+    return min(_CHUNK_BYTES, available_bytes() / 8)
+
+
+def _samples_within(budget: float, each: int) -> int:
+    return max(1, int(budget // max(each, 1)))
 
 
 def graph_bytes(network: Network, inputs: Tensor) -> int:
