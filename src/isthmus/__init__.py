@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from isthmus.curvature.operators import ggn_operator, hessian_operator
     from isthmus.curvature.polish import polish
     from isthmus.curvature.spectrum import hessian_spectrum
+    from isthmus.dynamics.central import central_flow
+    from isthmus.dynamics.flow import gradient_flow
     from isthmus.dynamics.predict import predict_training
     from isthmus.dynamics.regime import regime_check
+    from isthmus.dynamics.sharpness import edge_of_stability
     from isthmus.dynamics.spectrum import spectrum
     from isthmus.dynamics.stability import stability_limit
     from isthmus.dynamics.tuning import rank_optimizers, tune
@@ -107,9 +110,11 @@ _NAMES = {
     "align": "isthmus.symmetry.alignment",
     "builtin_task": "isthmus.model.data",
     "census": "isthmus.embedding.census",
+    "central_flow": "isthmus.dynamics.central",
     "certify": "isthmus.curvature.certify",
     "conjugate_kernel": "isthmus.kernel.conjugate",
     "critical_subspaces": "isthmus.combinatorics.subspaces",
+    "edge_of_stability": "isthmus.dynamics.sharpness",
     "effective_rank": "isthmus.kernel.alignment",
     "empirical_ntk": "isthmus.kernel.ntk",
     "error_barrier": "isthmus.curvature.barrier",
@@ -119,6 +124,7 @@ _NAMES = {
     "expansion_manifold": "isthmus.symmetry.expansion",
     "find_transition": "isthmus.studies.transition",
     "ggn_operator": "isthmus.curvature.operators",
+    "gradient_flow": "isthmus.dynamics.flow",
     "grow": "isthmus.embedding.grow",
     "hessian_eigenvalues": "isthmus.curvature.eigenvalues",
     "hessian_operator": "isthmus.curvature.operators",
@@ -201,9 +207,11 @@ __all__ = [
     "align",
     "builtin_task",
     "census",
+    "central_flow",
     "certify",
     "conjugate_kernel",
     "critical_subspaces",
+    "edge_of_stability",
     "effective_rank",
     "empirical_ntk",
     "error_barrier",
@@ -213,6 +221,7 @@ __all__ = [
     "expansion_manifold",
     "find_transition",
     "ggn_operator",
+    "gradient_flow",
     "grow",
     "hessian_eigenvalues",
     "hessian_operator",

@@ -167,3 +167,14 @@ def test_a_layer_without_second_derivative_is_named() -> None:
     problem = Problem(Net(), torch.randn(6, 3), torch.randn(6, 1), nn.MSELoss())
     with pytest.raises(NotTwiceDifferentiable):
         derivatives.HessianProduct(problem)(torch.ones(problem.network.size))
+
+
+def test_third_derivative_equals_finite_differences_of_hessian_products(case: tuple) -> None:
+    """Also through LayerNorm and InstanceNorm, whose fused kernels torch differentiates wrongly at this order."""
+    problem = problem_of(case)
+    left, right, step = direction(problem.network, 1), direction(problem.network, 2), 1e-5
+    found = derivatives.curvature_gradient(problem, left, right, chunk=4)
+    plus, minus = (derivatives.HessianProduct(problem.at(problem.network.flat + sign * step * left))(right) for sign in (1, -1))
+    numeric = (plus - minus) / (2 * step)
+    assert (found - numeric).norm() <= 1e-5 * numeric.norm() + 1e-9
+    torch.testing.assert_close(found, derivatives.curvature_gradient(problem, right, left), rtol=1e-8, atol=1e-9)

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 from scipy.integrate import solve_ivp
+from scipy.linalg import expm
 
 
 def torch_run(values, start, steps, *, momenta=None, optimizer=torch.optim.SGD, **options):
@@ -107,3 +108,47 @@ def first_layer_gram(x):
             theta = 2 * np.arctan2(np.linalg.norm(x[i] - x[j]), np.linalg.norm(x[i] + x[j]))
             found[i, j] = x[i] @ x[j] * (np.pi - theta) / (2 * np.pi)
     return found
+
+
+def linear_flow(network, inputs, targets, times, friction=None):
+    """Half the sum of squares of a linear network by matrix exponentials: w' = -grad L, or w'' + b w' = -grad L from rest.
+
+    The state is (w - w*, w') in the coordinates of one weight row and a bias; ``(t, p)``.
+    """
+    rows = torch.cat([inputs, torch.ones(len(inputs), 1, dtype=inputs.dtype)], 1).numpy()
+    hessian, slope = rows.T @ rows, rows.T @ targets.numpy()[:, 0]
+    start = torch.cat([p.detach().reshape(-1) for p in network.parameters()]).numpy()
+    best, size = np.linalg.solve(hessian, slope), len(start)
+    if friction is None:
+        return np.stack([best + expm(-hessian * t) @ (start - best) for t in times])
+    block = np.block([[np.zeros((size, size)), np.eye(size)], [-hessian, -friction * np.eye(size)]])
+    rest = np.concatenate([start - best, np.zeros(size)])
+    return np.stack([best + (expm(block * t) @ rest)[:size] for t in times])
+
+
+def small_step_descent(module, inputs, targets, loss, lr, steps, parts):
+    """Plain gradient descent with lr / parts; the flat parameters after every `parts` small steps."""
+    seen = [torch.cat([p.detach().reshape(-1) for p in module.parameters()]).numpy()]
+    for _ in range(steps):
+        for _ in range(parts):
+            grads = torch.autograd.grad(loss(module(inputs), targets), list(module.parameters()))
+            with torch.no_grad():
+                for p, g in zip(module.parameters(), grads, strict=True):
+                    p -= lr / parts * g
+        seen.append(torch.cat([p.detach().reshape(-1) for p in module.parameters()]).numpy())
+    return np.stack(seen)
+
+
+def effective_hessian_values(module, inputs, targets, loss, weights):
+    """Eigenvalues of P^{-1/2} H P^{-1/2}, H by nested autograd over one flat vector, largest first."""
+    names, shapes = zip(*[(k, v.shape) for k, v in module.named_parameters()], strict=True)
+    sizes = [shape.numel() for shape in shapes]
+    start = torch.cat([p.detach().reshape(-1) for p in module.parameters()])
+
+    def value(flat):
+        parts = {n: part.view(s) for n, part, s in zip(names, flat.split(sizes), shapes, strict=True)}
+        return loss(torch.func.functional_call(module, parts, (inputs,)), targets)
+
+    hessian = torch.autograd.functional.hessian(value, start)
+    root = weights.rsqrt()
+    return torch.linalg.eigvalsh(root[:, None] * hessian * root).flip(0).numpy()

@@ -26,6 +26,43 @@ class LimitingEquation:
     exponent: str
 
 
+@dataclass(frozen=True)
+class WeightEquation:
+    """The limiting equation on the weights of the network itself, with the loss's own gradient.
+
+    ``w' = -grad L`` at order 1, ``w'' + (constant + over_time / t) w' = -grad L`` at order 2, at rest in the beginning.
+
+    Attributes:
+        order: 1 or 2.
+        speed: time of one optimizer step.
+        constant: friction that stays.
+        over_time: friction that falls like 1/t.
+        words: the equation, and the map of time.
+    """
+
+    order: int
+    speed: float
+    words: str
+    constant: float = 0.0
+    over_time: float = 0.0
+
+
+def weight_equation(method: Method) -> WeightEquation:
+    """What the method tends to on the network itself, momenta read as in `limiting_equation`.
+
+    Raises:
+        InputError: the method has no fixed limit (a schedule, friction that vanishes).
+    """
+    h = math.sqrt(method.lr)
+    if isinstance(method, CanonicalNesterov | ScheduledNesterov):
+        return WeightEquation(2, h, f"w'' + ({method.d:g}/t) w' = -grad L, t = k sqrt(lr)", over_time=method.d)
+    if isinstance(method, TorchSgd) and method.schedule is None and method.momentum:
+        b = _friction(method)
+        return WeightEquation(2, h, f"w'' + b w' = -grad L, t = k sqrt(lr), b = (1 - beta) / sqrt(lr) = {b:.4g}", constant=b)
+    speed = _flow_speed(method)
+    return WeightEquation(1, speed, f"w' = -grad L, t = {speed / method.lr:.4g} k lr")
+
+
 def limiting_equation(method: Method) -> LimitingEquation:
     """The equation of lowest order in the step size.
 

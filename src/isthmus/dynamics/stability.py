@@ -123,9 +123,9 @@ def _of_problem(
         if found.margin <= 1:
             return top, found, (0, 0.0)
         return top, found, _unstable_part(problem, scaled, found, seed)
-    weights, limit, rate, words = _preconditioned(problem, known)
-    top = _largest(PreconditionedKernel(problem, scaled, weights), rtol, seed, words)
-    return top, _Met(rate, top.value, limit), (int(rate * top.value > limit), math.nan)
+    step = read_step(problem, *optimizer_over(problem, known), known.words)
+    top = _largest(PreconditionedKernel(problem, scaled, step.weights), rtol, seed, step.words)
+    return top, _Met(step.rate, top.value, step.limit), (int(step.rate * top.value > step.limit), math.nan)
 
 
 class PreconditionedKernel(ScaledKernel):
@@ -175,29 +175,66 @@ def _unstable_part(problem: Problem, scaled: ScaledLoss, found: _Met, seed: Seed
     return int(above.sum()), float(weights @ weights / max(scaled.error @ scaled.error, 1e-300))
 
 
-def _preconditioned(problem: Problem, known: Understood) -> tuple[Tensor, float, float, str]:
-    """P as a flat vector, the limit of x behind it, the step size, and P in words."""
+@dataclass(frozen=True)
+class Step:
+    """What one step of a torch optimizer does to a direction: ``w -= lr P^{-1} m``.
+
+    Attributes:
+        rate: lr of the first parameter group.
+        limit: the largest stable x behind P.
+        weights: P as a flat vector, lr ratios of the groups included.
+        decay: coupled weight decay.
+        words: what P is.
+    """
+
+    rate: float
+    limit: float
+    weights: Tensor
+    decay: float
+    words: str
+
+
+def optimizer_over(problem: Problem, known: Understood) -> tuple[Optimizer, list[torch.nn.Parameter]]:
+    """The torch optimizer over fresh copies of the problem's parameters, and these in the network's order.
+
+    Raises:
+        InputError: it is a `Method`, which torch cannot run.
+    """
+    if known.make is None:
+        raise InputError(f"{known.words} is no torch.optim object; pass the optimizer or factory that trains the network.")
     parameters = [torch.nn.Parameter(value.clone()) for value in problem.network.parameters.values()]
-    made = known.make(parameters) if known.make else None
-    optimizer: Optimizer | None = made[0] if isinstance(made, tuple) else made
-    if optimizer is None:
-        raise InputError(f"No stability limit is known for {known.words}.")
+    made = known.make(parameters)
+    return made[0] if isinstance(made, tuple) else made, parameters
+
+
+def read_step(problem: Problem, optimizer: Optimizer, parameters: list[torch.nn.Parameter], words: str) -> Step:
+    """The step of an optimizer from its settings and state at the problem's parameters.
+
+    Args:
+        problem: gives the gradient, for a preconditioner without a state.
+        optimizer: as `optimizer_over` gives it.
+        parameters: with it.
+        words: name and settings, for messages.
+
+    Raises:
+        InputError: groups that differ in more than their lr, or an optimizer without a known limit.
+    """
     group = optimizer.param_groups[0]
     others = [{k: v for k, v in one.items() if k not in ("params", "lr", "initial_lr")} for one in optimizer.param_groups]
     if any(one != others[0] for one in others):
-        raise InputError(
-            f"{known.words}: the groups differ in more than their lr, and no common limit exists. Ask group by group."
-        )
-    gradients = dict(zip(parameters, problem.network.layout.unflatten(loss_gradient(problem)).values(), strict=True))
-    diagonal = _diagonal(optimizer, gradients)
+        raise InputError(f"{words}: the groups differ in more than their lr, and no common limit exists. Ask group by group.")
+    slopes = dict(zip(parameters, problem.network.layout.unflatten(loss_gradient(problem)).values(), strict=True))
+    diagonal = _diagonal(optimizer, slopes)
     if diagonal is None:
         raise InputError(
             f"No stability limit is known for {type(optimizer).__name__}. Known are SGD in all forms, Adam, AdamW, RMSprop and "
             "Adagrad; predict_training(view='linearized') shows whether the linearized network diverges."
         )
-    relative = {p: float(one["lr"]) / float(group["lr"]) for one in optimizer.param_groups for p in one["params"]}
-    flat = torch.cat([(diagonal[p] / relative[p]).reshape(-1) for p in parameters])
-    return flat, _limit(group), float(group["lr"]), _origin(optimizer)
+    rate = float(group["lr"])
+    relative = {p: float(one["lr"]) / rate if rate else 1.0 for one in optimizer.param_groups for p in one["params"]}
+    flat = torch.cat([(diagonal[p] / relative[p]).reshape(-1) for p in slopes])
+    decay = float(group.get("weight_decay", 0.0)) if type(optimizer) is SGD else 0.0
+    return Step(rate, _limit(group), flat, decay, _origin(optimizer))
 
 
 def _diagonal(optimizer: Optimizer, gradients: dict[torch.nn.Parameter, Tensor]) -> dict[torch.nn.Parameter, Tensor] | None:
@@ -221,7 +258,7 @@ def _limit(group: dict[str, Any]) -> float:
 
 def _origin(optimizer: Optimizer) -> str:
     if type(optimizer) is SGD:
-        return "the groups' own learning rates"
+        return "the groups' own learning rates" if len(optimizer.param_groups) > 1 else ""
     fresh = not any(float(state.get("step", 0.0)) for state in optimizer.state.values())
     return f"{type(optimizer).__name__}'s, " + ("as after its first step from here" if fresh else "from its present state")
 

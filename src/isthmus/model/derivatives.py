@@ -24,6 +24,7 @@ from isthmus._core.numerics import tolerance
 from isthmus._core.seeds import Seed
 from isthmus.engine.memory import available_bytes, chunks
 from isthmus.linops.random import gaussian
+from isthmus.model.composed import ComposedNorms
 from isthmus.model.network import Network
 from isthmus.model.problem import Problem
 
@@ -191,6 +192,36 @@ def output_hessian(problem: Problem, outputs: Tensor) -> Tensor:
             return torch.zeros(*outputs.shape, outputs.shape[1], dtype=outputs.dtype, device=outputs.device)
         columns = [_grad(slope[:, c].sum(), [leaf], retain_graph=True)[0] for c in range(outputs.shape[1])]
     return torch.stack(columns, dim=2)
+
+
+def curvature_gradient(
+    problem: Problem, left: Float[Tensor, " p"], right: Float[Tensor, " p"], *, chunk: int | None = None
+) -> Float[Tensor, " p"]:
+    """``d/dw [u^T H(w) v]``: the third derivative of the loss that was given along two directions.
+
+    Reverse mode three times, with layer and instance norm by their formula.
+
+    Args:
+        problem: network, data and loss; deterministic per example.
+        left: u.
+        right: v.
+        chunk: samples per graph; by default as many as fit.
+
+    Returns:
+        ``(p,)``. Cost: about eight forward passes.
+    """
+    network = problem.network
+    _require_deterministic(problem)
+    total = torch.zeros(network.size, dtype=network.dtype, device=network.device)
+    with exact_kernels(network), ComposedNorms():
+        for rows in _loss_chunks(problem, chunk):
+            leaves = _leaves(network)
+            slopes = _grad(_loss_part(problem, leaves, rows), leaves.values(), create_graph=True)
+            bent = _along(slopes, network.layout.unflatten(right))
+            if bent.requires_grad:
+                curved = _along(_grad(bent, leaves.values(), create_graph=True), network.layout.unflatten(left))
+                total += _flat_gradient(network, curved, leaves)
+    return total
 
 
 class HessianProduct:
@@ -396,6 +427,10 @@ def _holds_error_node(tensors: Sequence[Tensor]) -> bool:
             return True
         stack += [following for following, _ in node.next_functions]
     return False
+
+
+def _along(values: Sequence[Tensor], direction: Mapping[str, Tensor]) -> Tensor:
+    return torch.stack([(value * part).sum() for value, part in zip(values, direction.values(), strict=True)]).sum()
 
 
 def _flat_gradient(network: Network, outputs: Tensor, leaves: dict[str, Tensor], cotangents: Tensor | None = None) -> Tensor:
