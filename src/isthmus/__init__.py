@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from isthmus.dynamics.stability import stability_limit
     from isthmus.dynamics.tuning import rank_optimizers, tune
     from isthmus.embedding.census import census
+    from isthmus.embedding.compatible import Compatible
     from isthmus.embedding.depth import lift_depth, prune_layer
     from isthmus.embedding.escape import escape
     from isthmus.embedding.grow import grow
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "ActivationMatching": "isthmus.symmetry.matching_methods",
     "Auto": "isthmus.kernel.methods",
+    "Compatible": "isthmus.embedding.compatible",
     "CongestionGame": "isthmus.games.congestion",
     "Growth": "isthmus.embedding.growth",
     "InfiniteWidth": "isthmus.kernel.infinite_width",
@@ -175,6 +177,7 @@ _NAMES = {
 __all__ = [
     "ActivationMatching",
     "Auto",
+    "Compatible",
     "CongestionGame",
     "Growth",
     "InfiniteWidth",

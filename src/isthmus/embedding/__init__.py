@@ -1,6 +1,7 @@
 """Critical points of narrow networks inside wide ones: grow, shrink, predict, escape."""
 
 from isthmus.embedding.census import census
+from isthmus.embedding.compatible import Compatible
 from isthmus.embedding.depth import lift_depth, prune_layer
 from isthmus.embedding.escape import escape
 from isthmus.embedding.grow import grow
@@ -12,6 +13,7 @@ from isthmus.embedding.shrink import shrink
 from isthmus.embedding.unit_curvature import unit_curvature
 
 __all__ = [
+    "Compatible",
     "Growth",
     "census",
     "escape",

@@ -34,6 +34,7 @@ def _relu() -> isthmus.Problem:
 
 CASES = {
     "Growth": lambda module, _: isthmus.grow(problem_of(module), _growth(module)),
+    "Compatible": lambda module, _: isthmus.grow(problem_of(module), _layer(module), how="compatible"),
     "grow": lambda module, _: isthmus.grow(module, _layer(module), inputs=data()[0]),
     "shrink": lambda module, _: isthmus.shrink(problem_of(module), tolerance=0.5),
     "unit_curvature": lambda module, _: isthmus.unit_curvature(problem_of(module)),

@@ -14,12 +14,13 @@ from isthmus.claims.claim import ScaleName
 from isthmus.curvature import hessian_spectrum
 from isthmus.embedding import Growth, grow, predict_inertia
 from isthmus.embedding.condensation import condensed
+from isthmus.embedding.optimizer_state import mapped_gradient
 from isthmus.embedding.unit_curvature import splittable
 from isthmus.model.derivatives import loss_gradient, loss_value
 from isthmus.model.problem import Problem
+from isthmus.model.resizing import unit_group
 from isthmus.model.units import UnitGroup
 from isthmus.papers.zhang2021.instances import (
-    gradient_map,
     parked,
     perturbed_clone,
     planted,
@@ -52,14 +53,12 @@ def _exact(quantity: str, predicted: str, values: np.ndarray, axis: np.ndarray, 
     )
 
 
-def _plain_groups(problem: Problem) -> list[UnitGroup]:
-    """Layers that can be split, as far as each unit lies in one piece of each tensor; three at most."""
+def _some_groups(problem: Problem) -> list[UnitGroup]:
+    """Layers whose units can be split one by one, three at most."""
     try:
-        groups = splittable(problem)
+        return splittable(problem)[:3]
     except ModelError:
         return []
-    plain = [g for g in groups if all(slot.outer == 1 for slot in (*g.incoming, *g.state, *g.outgoing))]
-    return plain[:3]
 
 
 def _mapped_error(problem: Problem, change: Callable[[Problem, Growth], Problem]) -> Evidence:
@@ -67,10 +66,10 @@ def _mapped_error(problem: Problem, change: Callable[[Problem, Growth], Problem]
     few = problem.eval().to(torch.float64).subset(slice(0, _FEW))
     small = few.network.layout.unflatten(loss_gradient(few))
     errors = []
-    for group in _plain_groups(few):
+    for group in _some_groups(few):
         growth = Growth(group.name, {0: (0.3, 0.7)})
         wide = change(few, growth)
-        expected = wide.network.layout.flatten(gradient_map(small, few, growth))
+        expected = wide.network.layout.flatten(mapped_gradient(small, [growth.copies(group)]))
         found = loss_gradient(wide)
         errors.append(float((found - expected).norm() / expected.norm().clamp_min(1e-300)))
     return _exact(
@@ -147,7 +146,8 @@ def _split_error(problem: Problem, seed: Seed) -> float:
     growth = Growth("0", {1: (0.3, 0.7)})
     wide = problem._with(network=grow(problem, growth).network)
     small = problem.network.layout.unflatten(loss_gradient(problem))
-    expected = wide.network.layout.flatten(gradient_map(small, problem, growth))
+    copies = growth.copies(unit_group(problem, "0"))
+    expected = wide.network.layout.flatten(mapped_gradient(small, [copies]))
     return float((loss_gradient(wide) - expected).norm() / expected.norm())
 
 
@@ -304,7 +304,7 @@ def control_simple(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
 
 
 _SPLITTABLE = Hypothesis(
-    "the network has a layer whose units can be split one by one", lambda problem: bool(_plain_groups(problem))
+    "the network has a layer whose units can be split one by one", lambda problem: bool(_some_groups(problem))
 )
 _ABSTRACT = "the paper's abstract"
 

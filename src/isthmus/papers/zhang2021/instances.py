@@ -3,7 +3,7 @@
 import functools
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from isthmus._core.seeds import Seed
 from isthmus.curvature import polish
@@ -57,27 +57,6 @@ def parked(problem: Problem, layer: str, seed: Seed) -> Problem:
     outgoing = torch.cat([torch.eye(group.size), torch.zeros(1, group.size)])
     recipe = Recipe(own, outgoing, torch.zeros(group.size + 1))
     return problem._with(network=resized(problem.network, group, recipe, inputs=problem.inputs))
-
-
-def gradient_map(gradient: dict[str, Tensor], problem: Problem, growth: Growth) -> dict[str, Tensor]:
-    """What a split makes of the narrow gradient: own entries times the share of each copy, outgoing entries repeated."""
-    group = unit_group(problem, growth.layer)
-    origin, share = growth.sources(group.size)
-    mapped = dict(gradient)
-    for slots, weights in (((*group.incoming, *group.state), share), (group.outgoing, [1.0] * len(share))):
-        for slot in slots:
-            if slot.tensor not in mapped:
-                continue
-            parts = mapped[slot.tensor].movedim(slot.axis, 0)
-            entries = slot.entries(group.size)
-            clones = [w * parts[entries[unit]] for unit, w in zip(origin[group.size :], weights[group.size :], strict=True)]
-            kept = parts.clone()
-            for unit in range(group.size):
-                kept[entries[unit]] = weights[unit] * parts[entries[unit]]
-            assert slot.outer == 1  # the claim's hypothesis asks for plain layers
-            end = slot.offset + group.size * slot.inner
-            mapped[slot.tensor] = torch.cat([kept[:end], *clones, kept[end:]]).movedim(0, slot.axis)
-    return mapped
 
 
 def wide_run(width: int, spread: float, steps: int, seed: Seed) -> list[Problem]:
