@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from isthmus.embedding.census import census
     from isthmus.embedding.compatible import Compatible
     from isthmus.embedding.depth import lift_depth, prune_layer
+    from isthmus.embedding.directions import condensation
     from isthmus.embedding.escape import escape
     from isthmus.embedding.grow import grow
     from isthmus.embedding.growth import Growth
     from isthmus.embedding.plant import plant
     from isthmus.embedding.plateau import identify_plateau
     from isthmus.embedding.prediction import predict_inertia
+    from isthmus.embedding.rank import model_rank
+    from isthmus.embedding.regime import initialization_regime, measured_regime
     from isthmus.embedding.shrink import shrink
     from isthmus.embedding.unit_curvature import unit_curvature
     from isthmus.games.congestion import CongestionGame
@@ -110,6 +113,7 @@ _NAMES = {
     "builtin_task": "isthmus.model.data",
     "census": "isthmus.embedding.census",
     "certify": "isthmus.curvature.certify",
+    "condensation": "isthmus.embedding.directions",
     "conjugate_kernel": "isthmus.kernel.conjugate",
     "critical_subspaces": "isthmus.combinatorics.subspaces",
     "effective_rank": "isthmus.kernel.alignment",
@@ -126,6 +130,7 @@ _NAMES = {
     "hessian_operator": "isthmus.curvature.operators",
     "hessian_spectrum": "isthmus.curvature.spectrum",
     "identify_plateau": "isthmus.embedding.plateau",
+    "initialization_regime": "isthmus.embedding.regime",
     "kernel_distance": "isthmus.kernel.distance",
     "kernel_ridge": "isthmus.kernel.ridge",
     "label_alignment": "isthmus.kernel.alignment",
@@ -134,7 +139,9 @@ _NAMES = {
     "linearized_children": "isthmus.studies.linearized",
     "load_record": "isthmus.results.catalog",
     "loss_along_line": "isthmus.curvature.lines",
+    "measured_regime": "isthmus.embedding.regime",
     "minima_subspaces": "isthmus.combinatorics.subspaces",
+    "model_rank": "isthmus.embedding.rank",
     "ntk_eigenvalues": "isthmus.kernel.spectrum",
     "ntk_operator": "isthmus.kernel.operator",
     "open_trajectory": "isthmus.training.trajectory",
@@ -205,6 +212,7 @@ __all__ = [
     "builtin_task",
     "census",
     "certify",
+    "condensation",
     "conjugate_kernel",
     "critical_subspaces",
     "effective_rank",
@@ -221,6 +229,7 @@ __all__ = [
     "hessian_operator",
     "hessian_spectrum",
     "identify_plateau",
+    "initialization_regime",
     "kernel_distance",
     "kernel_ridge",
     "label_alignment",
@@ -229,7 +238,9 @@ __all__ = [
     "linearized_children",
     "load_record",
     "loss_along_line",
+    "measured_regime",
     "minima_subspaces",
+    "model_rank",
     "ntk_eigenvalues",
     "ntk_operator",
     "open_trajectory",
