@@ -27,13 +27,17 @@ if TYPE_CHECKING:
     from isthmus.dynamics.stability import stability_limit
     from isthmus.dynamics.tuning import rank_optimizers, tune
     from isthmus.embedding.census import census
+    from isthmus.embedding.compatible import Compatible
     from isthmus.embedding.depth import lift_depth, prune_layer
+    from isthmus.embedding.directions import condensation
     from isthmus.embedding.escape import escape
     from isthmus.embedding.grow import grow
     from isthmus.embedding.growth import Growth
     from isthmus.embedding.plant import plant
     from isthmus.embedding.plateau import identify_plateau
     from isthmus.embedding.prediction import predict_inertia
+    from isthmus.embedding.rank import model_rank
+    from isthmus.embedding.regime import initialization_regime, measured_regime
     from isthmus.embedding.shrink import shrink
     from isthmus.embedding.unit_curvature import unit_curvature
     from isthmus.games.congestion import CongestionGame
@@ -84,6 +88,7 @@ if TYPE_CHECKING:
 _NAMES = {
     "ActivationMatching": "isthmus.symmetry.matching_methods",
     "Auto": "isthmus.kernel.methods",
+    "Compatible": "isthmus.embedding.compatible",
     "CongestionGame": "isthmus.games.congestion",
     "Growth": "isthmus.embedding.growth",
     "InfiniteWidth": "isthmus.kernel.infinite_width",
@@ -112,6 +117,7 @@ _NAMES = {
     "census": "isthmus.embedding.census",
     "central_flow": "isthmus.dynamics.central",
     "certify": "isthmus.curvature.certify",
+    "condensation": "isthmus.embedding.directions",
     "conjugate_kernel": "isthmus.kernel.conjugate",
     "critical_subspaces": "isthmus.combinatorics.subspaces",
     "edge_of_stability": "isthmus.dynamics.sharpness",
@@ -130,6 +136,7 @@ _NAMES = {
     "hessian_operator": "isthmus.curvature.operators",
     "hessian_spectrum": "isthmus.curvature.spectrum",
     "identify_plateau": "isthmus.embedding.plateau",
+    "initialization_regime": "isthmus.embedding.regime",
     "kernel_distance": "isthmus.kernel.distance",
     "kernel_ridge": "isthmus.kernel.ridge",
     "label_alignment": "isthmus.kernel.alignment",
@@ -138,7 +145,9 @@ _NAMES = {
     "linearized_children": "isthmus.studies.linearized",
     "load_record": "isthmus.results.catalog",
     "loss_along_line": "isthmus.curvature.lines",
+    "measured_regime": "isthmus.embedding.regime",
     "minima_subspaces": "isthmus.combinatorics.subspaces",
+    "model_rank": "isthmus.embedding.rank",
     "ntk_eigenvalues": "isthmus.kernel.spectrum",
     "ntk_operator": "isthmus.kernel.operator",
     "open_trajectory": "isthmus.training.trajectory",
@@ -181,6 +190,7 @@ _NAMES = {
 __all__ = [
     "ActivationMatching",
     "Auto",
+    "Compatible",
     "CongestionGame",
     "Growth",
     "InfiniteWidth",
@@ -209,6 +219,7 @@ __all__ = [
     "census",
     "central_flow",
     "certify",
+    "condensation",
     "conjugate_kernel",
     "critical_subspaces",
     "edge_of_stability",
@@ -227,6 +238,7 @@ __all__ = [
     "hessian_operator",
     "hessian_spectrum",
     "identify_plateau",
+    "initialization_regime",
     "kernel_distance",
     "kernel_ridge",
     "label_alignment",
@@ -235,7 +247,9 @@ __all__ = [
     "linearized_children",
     "load_record",
     "loss_along_line",
+    "measured_regime",
     "minima_subspaces",
+    "model_rank",
     "ntk_eigenvalues",
     "ntk_operator",
     "open_trajectory",

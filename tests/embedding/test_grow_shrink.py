@@ -194,8 +194,6 @@ def test_bad_input_says_what_to_write() -> None:
         grow(narrow, {layer: 0})
     with pytest.raises(InputError, match="2 units are to be added"):
         grow(narrow, {layer: 2}, units=[0])
-    with pytest.raises(InputError, match="named twice"):
-        predict_inertia(narrow, [Growth(layer, {0: (0.5, 0.5)}), Growth(layer, {1: (0.5, 0.5)})])
     with pytest.raises(InputError, match="relative distance"):
         shrink(narrow, tolerance=1.5)
     with pytest.raises(HypothesisError, match="Polish first"):

@@ -17,7 +17,7 @@ _OWN = {claim.id: claim for claim in PAPER.claims}
 def test_claim_holds_and_its_control_fails(claim: object) -> None:
     subject, _ = built("dense, first layer")
     result = check_claim(claim, subject, paper=PAPER.key)
-    assert result.verdict == ("consistent" if claim.kind == "statistical" else "holds"), result.evidence
+    assert result.verdict == ("holds" if claim.kind == "exact" else "consistent"), result.evidence
     assert result.control_verdict == "fails", result.control_evidence
 
 

@@ -28,3 +28,16 @@ def two_layer_pair(w: Tensor, b: Tensor, u: Tensor, x: Tensor, y: Tensor, unit: 
         stiffness += (error @ u[:, unit]) * bend * torch.outer(lifted, lifted)
         coupling += torch.outer(error, slope * lifted)
     return stiffness, coupling
+
+
+def effective_directions(weight: Tensor, bias: Tensor, reader: Tensor, *, odd: bool) -> float:
+    """Inverse of the strength-weighted mean of squared cosines between input weights, pair by pair."""
+    units = [torch.cat([w, b[None]]) for w, b in zip(weight, bias, strict=True)]
+    strength = [float(p.norm() * reader[:, k].norm()) for k, p in enumerate(units)]
+    total = 0.0
+    for i, p in enumerate(units):
+        for j, q in enumerate(units):
+            cosine = float(p @ q / (p.norm() * q.norm()))
+            kept = cosine if odd else max(cosine, 0.0)
+            total += strength[i] * strength[j] * kept**2
+    return sum(strength) ** 2 / total

@@ -62,20 +62,30 @@ def condensed(problem: Problem, *, cosine: float = 0.9, weak: float = 0.01) -> C
     for name in names:
         group = next(g for g in unit_groups(problem) if g.name == name)
         own, out = unit_vectors(problem, group)
-        joined, recipe = _join(group, own, out, cosine, weak)
-        network = resized(problem.network, group, recipe, inputs=problem.inputs)
+        layer = joined(group, own, out, cosine=cosine, weak=weak)
+        network = resized(problem.network, group, _recipe(layer, own, out), inputs=problem.inputs)
         problem = problem._with(network=network)
-        found.append(joined)
+        found.append(layer)
     return Condensed(problem, tuple(found))
 
 
-def _join(group: UnitGroup, own: Tensor, out: Tensor, cosine: float, weak: float) -> tuple[Joined, Recipe]:
+def joined(group: UnitGroup, own: Tensor, out: Tensor, *, cosine: float = 0.9, weak: float = 0.01) -> Joined:
+    """The directions that a layer's units follow: strongest first, each unit to the nearest leader within the cosine.
+
+    Args:
+        group: the layer.
+        own: own parameters of each unit, ``(m, d_p)``.
+        out: outgoing weights, ``(m, d_u)``.
+        cosine: smallest that counts as one direction.
+        weak: share of the total strength that may be dropped.
+    """
     odd = is_odd(group)
-    size, strength = own.norm(dim=1).clamp_min(1e-300), own.norm(dim=1) * out.norm(dim=1)
+    strength = own.norm(dim=1) * out.norm(dim=1)
     order = strength.argsort(descending=True, stable=True)
     rest = strength[order].flip(0).cumsum(0).flip(0)
     loud = set(order[rest > weak * strength.sum()].tolist()) or {int(order[0])}
-    angles = (own / size[:, None]) @ (own / size[:, None]).T
+    direction = own / own.norm(dim=1, keepdim=True).clamp_min(1e-300)
+    angles = direction @ direction.T
     member, sign = torch.full((len(own),), -1), torch.ones(len(own), dtype=torch.float64)
     leaders: list[int] = []
     for unit in order.tolist():
@@ -89,9 +99,16 @@ def _join(group: UnitGroup, own: Tensor, out: Tensor, cosine: float, weak: float
         else:
             member[unit] = len(leaders)
             leaders.append(unit)
-    belongs = torch.nn.functional.one_hot(member + 1, len(leaders) + 1)[:, 1:].T.double()
-    weights = belongs * (strength * sign)
+    return Joined(group.name, member, sign, len(leaders))
+
+
+def _recipe(layer: Joined, own: Tensor, out: Tensor) -> Recipe:
+    """One unit for each direction: strength-weighted mean of own parameters, outgoing weights rescaled to it."""
+    size = own.norm(dim=1).clamp_min(1e-300)
+    strength = own.norm(dim=1) * out.norm(dim=1)
+    belongs = torch.nn.functional.one_hot(layer.group + 1, layer.count + 1)[:, 1:].T.double()
+    weights = belongs * (strength * layer.sign)
     mean = weights / (belongs * strength).sum(1, keepdim=True).clamp_min(1e-300)
     length = (mean @ own).norm(dim=1).clamp_min(1e-300)
-    outgoing = belongs * sign * size / length[:, None]
-    return Joined(group.name, member, sign, len(leaders)), Recipe(mean, outgoing, torch.zeros(len(leaders)))
+    outgoing = belongs * layer.sign * size / length[:, None]
+    return Recipe(mean, outgoing, torch.zeros(layer.count))

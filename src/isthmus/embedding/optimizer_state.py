@@ -6,16 +6,15 @@ import torch
 from torch import Tensor, nn
 
 from isthmus._core.errors import InputError
-from isthmus.embedding.growth import Growth
+from isthmus.embedding.growth import Copies
 from isthmus.model.resizing import resized_tensors
-from isthmus.model.units import UnitGroup
 
 _LINEAR = ("momentum_buffer", "exp_avg", "exp_inf")
 _SQUARE = ("exp_avg_sq", "max_exp_avg_sq", "sum", "square_avg")
 
 
 def mapped_optimizer(
-    optimizer: torch.optim.Optimizer, narrow: nn.Module, wide: nn.Module, steps: Sequence[tuple[UnitGroup, Growth]]
+    optimizer: torch.optim.Optimizer, narrow: nn.Module, wide: nn.Module, steps: Sequence[Copies]
 ) -> torch.optim.Optimizer:
     """The same kind of optimizer on the wide module's parameters, its state mapped like gradients.
 
@@ -26,7 +25,7 @@ def mapped_optimizer(
         optimizer: of the narrow module.
         narrow: the module whose parameters it holds.
         wide: the grown module.
-        steps: groups and growths in order.
+        steps: what the units of the grown layers copy, in order.
 
     Raises:
         InputError: the optimizer holds other parameters, or a state entry whose map is unknown.
@@ -55,22 +54,33 @@ def mapped_optimizer(
     return made
 
 
+def mapped_gradient(tensors: dict[str, Tensor], steps: Sequence[Copies], *, power: int = 1) -> dict[str, Tensor]:
+    """What growth makes of a gradient: own entries of a copy times its share, outgoing entries repeated, null units zero.
+
+    Exact for every data set and loss, but for the outgoing weights of null units: theirs is the unit's constant output times
+    the gradient of the reader's bias.
+
+    Args:
+        tensors: by name, of the narrow network.
+        steps: what the units of the grown layers copy, in order.
+        power: 1 for gradients, 2 for their squares.
+    """
+    for copies in steps:
+        tensors = {**tensors, **resized_tensors(tensors, copies.group, copies.shared(power), copies.same)}
+    return tensors
+
+
 def _options(optimizer: torch.optim.Optimizer) -> dict:
     """The defaults that the class takes as arguments."""
     code = type(optimizer).__init__.__code__
     return {k: v for k, v in optimizer.defaults.items() if k in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]}
 
 
-def _mapped(slot: str, tensors: dict[str, Tensor], steps: Sequence[tuple[UnitGroup, Growth]]) -> dict[str, Tensor]:
+def _mapped(slot: str, tensors: dict[str, Tensor], steps: Sequence[Copies]) -> dict[str, Tensor]:
     if slot not in (*_LINEAR, *_SQUARE):
         raise InputError(
             f"The optimizer keeps {slot!r} for each parameter; how it maps to a wider network is not known. Known: "
             f"{', '.join((*_LINEAR, *_SQUARE))}. Start a fresh optimizer on the grown module."
         )
-    power = 1 if slot in _LINEAR else 2
-    for group, growth in steps:
-        _, share = growth.sources(group.size)
-        same = growth.recipe(group.size).own
-        scaled = same * torch.tensor(share, dtype=torch.float64)[:, None] ** power
-        tensors = {**tensors, **resized_tensors(tensors, group, scaled, same)}
-    return {name: value.clone() for name, value in tensors.items()}
+    mapped = mapped_gradient(tensors, steps, power=1 if slot in _LINEAR else 2)
+    return {name: value.clone() for name, value in mapped.items()}

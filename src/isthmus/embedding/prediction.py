@@ -11,7 +11,7 @@ from isthmus._core.errors import InputError
 from isthmus._core.status import Status
 from isthmus.curvature.spectrum import CUTOFF, InertiaCount, count_inertia, dense_hessian
 from isthmus.embedding.blocks import null_inertia, split_blocks, split_inertia, split_verdict
-from isthmus.embedding.growth import Growth
+from isthmus.embedding.growth import Growth, composed
 from isthmus.model.derivatives import loss_gradient
 from isthmus.model.problem import Problem, provenance
 from isthmus.model.resizing import resized, unit_group
@@ -43,7 +43,7 @@ def predict_inertia(
 
     Args:
         problem: the small network (dense Hessian), data and loss; taken to float64.
-        growth: one `Growth` or several, of different layers.
+        growth: one `Growth` or several; of one layer, each in the numbering that the one before it left.
         cutoff: relative to the largest eigenvalue of the narrow Hessian.
         tolerance: gradient norm up to which the point counts as critical; the counts hold anyway.
 
@@ -51,17 +51,16 @@ def predict_inertia(
         Counts for each grown unit, their sum, and the verdict; `unresolved` when a count has no gap.
 
     Raises:
-        InputError: two growths of the same layer.
+        InputError: a unit that does not exist or that only an earlier step added as a null unit is split.
         BudgetError: the network is too large for a dense Hessian.
     """
     started, problem = time.perf_counter(), problem.eval().to(torch.float64)
     growths = [growth] if isinstance(growth, Growth) else list(growth)
-    if len({g.layer for g in growths}) < len(growths):
-        raise InputError("Give each layer one Growth that holds all its splits; a layer was named twice.")
     values = torch.linalg.eigvalsh(dense_hessian(problem)).cpu().numpy()
     scale = float(np.abs(values).max())
     narrow = count_inertia(values, cutoff=cutoff)
     groups = {g.layer: unit_group(problem, g.layer) for g in growths}
+    growths = [composed([g for g in growths if g.layer == name], group) for name, group in groups.items()]
     parts = [p for g in growths for p in _parts(problem, groups[g.layer], g, narrow.inertia, scale, cutoff)]
     parts += _between(growths, groups)
     wide = sum((part.count.inertia for part in parts), narrow.inertia)
@@ -100,7 +99,7 @@ def _parts(problem: Problem, group: UnitGroup, growth: Growth, base: Inertia, sc
             found.append(_Part(name, count, label, f"unit {unit} of {group.name}: {label} for {shares}"))
     for bias in growth.nulls:
         alone = Growth(group.name, nulls=(bias,))
-        wider = problem._with(network=resized(problem.network, group, alone.recipe(group.size), inputs=problem.inputs))
+        wider = problem._with(network=resized(problem.network, group, alone.recipe(group), inputs=problem.inputs))
         again = unit_group(wider, group.name)
         blocks = split_blocks(FrozenErrors(wider, again), [again.size - 1])
         count = null_inertia(blocks.coupling[0].cpu().numpy(), scale=scale, cutoff=cutoff)

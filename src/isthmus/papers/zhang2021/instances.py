@@ -3,24 +3,25 @@
 import functools
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from isthmus._core.seeds import Seed
 from isthmus.curvature import polish
 from isthmus.embedding import Growth, grow, plant
 from isthmus.linops.random import gaussian
 from isthmus.model.data import Sgd, three_steps
+from isthmus.model.network import Network
 from isthmus.model.problem import Problem
-from isthmus.model.resizing import Recipe, resized, unit_group
+from isthmus.model.resizing import Recipe, module_of, resized, unit_group
 from isthmus.model.zoo import mlp
 from isthmus.training import train
 
 _SAMPLES, _INPUTS = 40, 2
 
 
-def planted(widths: tuple[int, ...], seed: Seed, *, size: float = 0.3) -> Problem:
+def planted(widths: tuple[int, ...], seed: Seed, *, size: float = 0.3, output_bias: bool = True) -> Problem:
     """A tanh network of these widths at random parameters, with targets that make them an exact critical point."""
-    net = mlp(widths, "tanh", seed=seed.child("init")).double()
+    net = mlp(widths, "tanh", seed=seed.child("init"), output_bias=output_bias).double()
     inputs = 1.5 * gaussian((_SAMPLES, widths[0]), seed.child("inputs"), torch.float64)
     start = Problem(net, inputs, torch.zeros(_SAMPLES, widths[-1], dtype=torch.float64), nn.MSELoss())
     return plant(start.at(1.2 * gaussian((start.network.size,), seed.child("point"), torch.float64)), size=size, seed=seed)
@@ -59,25 +60,26 @@ def parked(problem: Problem, layer: str, seed: Seed) -> Problem:
     return problem._with(network=resized(problem.network, group, recipe, inputs=problem.inputs))
 
 
-def gradient_map(gradient: dict[str, Tensor], problem: Problem, growth: Growth) -> dict[str, Tensor]:
-    """What a split makes of the narrow gradient: own entries times the share of each copy, outgoing entries repeated."""
-    group = unit_group(problem, growth.layer)
-    origin, share = growth.sources(group.size)
-    mapped = dict(gradient)
-    for slots, weights in (((*group.incoming, *group.state), share), (group.outgoing, [1.0] * len(share))):
-        for slot in slots:
-            if slot.tensor not in mapped:
-                continue
-            parts = mapped[slot.tensor].movedim(slot.axis, 0)
-            entries = slot.entries(group.size)
-            clones = [w * parts[entries[unit]] for unit, w in zip(origin[group.size :], weights[group.size :], strict=True)]
-            kept = parts.clone()
-            for unit in range(group.size):
-                kept[entries[unit]] = weights[unit] * parts[entries[unit]]
-            assert slot.outer == 1  # the claim's hypothesis asks for plain layers
-            end = slot.offset + group.size * slot.inner
-            mapped[slot.tensor] = torch.cat([kept[:end], *clones, kept[end:]]).movedim(0, slot.axis)
-    return mapped
+def threefold(problem: Problem) -> Problem:
+    """Three copies of a multilayer perceptron side by side, the third with the opposite output: the same function."""
+    module = module_of(problem.network)
+    linear = [sub for sub in module.modules() if isinstance(sub, nn.Linear)]
+    for place, layer in enumerate(linear):
+        weight, last = layer.weight.detach(), place == len(linear) - 1
+        if last:
+            weight = torch.cat([weight, weight, -weight], dim=1)
+        else:
+            weight = torch.cat([weight] * 3) if place == 0 else torch.block_diag(weight, weight, weight)
+            layer.bias = nn.Parameter(layer.bias.detach().repeat(3))
+        layer.weight = nn.Parameter(weight)
+    return problem._with(network=Network(module).eval())
+
+
+def humps() -> Problem:
+    """Two ReLU humps on eight points: what small starts fit with units of two directions."""
+    x = torch.linspace(-1, 1, 8, dtype=torch.float64)[:, None]
+    y = 0.2 * torch.relu(x - 1 / 3) + 0.2 * torch.relu(-x - 1 / 3)
+    return Problem(mlp([1, 2, 1], output_bias=False).double(), x, y, nn.MSELoss())
 
 
 def wide_run(width: int, spread: float, steps: int, seed: Seed) -> list[Problem]:
