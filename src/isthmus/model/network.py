@@ -76,6 +76,11 @@ class Network:
         return self.layout.flatten(self.parameters)
 
     @property
+    def state(self) -> dict[str, Tensor]:
+        """All tensors by name: buffers and parameters."""
+        return {**self.buffers, **self.parameters}
+
+    @property
     def training(self) -> bool:
         """Whether any submodule is in training mode."""
         return any(self._modes)
@@ -106,6 +111,10 @@ class Network:
         if buffers is not None:
             other.buffers = {k: buffers[k].detach().to(self.device, v.dtype) for k, v in self.buffers.items()}
         return other
+
+    def at_state(self, state: Mapping[str, Tensor]) -> "Network":
+        """The same network at other parameters and buffers, all in one dict as `state` gives them; further names are ignored."""
+        return self.at({k: state[k] for k in self.parameters}, {k: state[k] for k in self.buffers})
 
     def restricted(self, names: Collection[str]) -> "Network":
         """The same function with only the named parameters free; the others join the buffers."""

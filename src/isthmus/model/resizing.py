@@ -197,7 +197,11 @@ def _install(module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
 
 
 def _running(module: nn.Module, group: UnitGroup, size: int, inputs: Tensor) -> Network:
-    """The module as a network, after a trial run; widths that its own classes write down are tried, one and all."""
+    """The module as a network, after a trial run; widths that its own classes write down are tried, one and all.
+
+    A module that runs with the old width written down may still have cut its tensors elsewhere (twice the dimensions for as many
+    heads), so that where a width is written, the units must be found again in their new number.
+    """
     written = _written_widths(module, group)
     trials = [(), *((one,) for one in written), tuple(written)]
     faults = []
@@ -205,18 +209,24 @@ def _running(module: nn.Module, group: UnitGroup, size: int, inputs: Tensor) -> 
         for owner, name in trial:
             setattr(owner, name, size)
         try:
-            Network(module).eval()(inputs[:2])
+            network = Network(module)
+            network.eval()(inputs[:2])
+            if not written or size < 2 or _holds(network, group.name, size, inputs[:2]):
+                return network
+            faults.append(RuntimeError(f"it runs, but has not {size} units there"))
         except (RuntimeError, ValueError) as fault:
             faults.append(fault)
-            for owner, name in trial:
-                setattr(owner, name, group.size)
-            continue
-        return Network(module)
+        for owner, name in trial:
+            setattr(owner, name, group.size)
     raise UnsupportedLayer(
         f"{type(module).__name__} does not run with {size} units in {group.name!r} instead of {group.size}: "
         f"{str(faults[0]).splitlines()[0]}. Its forward pass writes the width down; read it from the tensors (view(..., -1) or "
         "weight.shape)."
     ) from faults[0]
+
+
+def _holds(network: Network, name: str, size: int, inputs: Tensor) -> bool:
+    return any(group.name == name and group.size == size for group in exchangeable_units(network, inputs))
 
 
 def _written_widths(module: nn.Module, group: UnitGroup) -> list[tuple[nn.Module, str]]:
