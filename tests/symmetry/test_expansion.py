@@ -16,7 +16,7 @@ from isthmus.papers.simsek2021.landmarks import LANDMARKS, landmark
 from isthmus.papers.simsek2021.students import grid, student_problem, teacher, teacher_row
 from isthmus.symmetry.activations import ActivationClass
 from isthmus.symmetry.expansion import expansion_manifold, zero_loss_nullity
-from isthmus.symmetry.layers import hidden_layers, select_units, state_of
+from isthmus.symmetry.layers import hidden_layers, select_units
 from isthmus.symmetry.membership import locate
 from isthmus.symmetry.refitting import refitted
 from tests.symmetry.networks import ACTIVATIONS, dense, inputs
@@ -42,9 +42,10 @@ def test_classes_of_more_activations_and_of_norms_between() -> None:
     for kind, expected in made.items():
         network = Network(nn.Sequential(nn.Linear(3, 4), kind(), nn.Linear(4, 2)))
         assert hidden_layers(network, X)[0].activation.name == expected
-    shifted = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 2))
-    shifted[1].running_mean.fill_(0.3)
-    assert hidden_layers(Network(shifted).eval(), X)[0].activation is ActivationClass.NONE
+    for affine, expected in ((True, ActivationClass.ODD), (False, ActivationClass.NONE)):
+        shifted = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4, affine=affine), nn.Tanh(), nn.Linear(4, 2))
+        shifted[1].running_mean.fill_(0.3)
+        assert hidden_layers(Network(shifted).eval(), X)[0].activation is expected  # the norm's scale and shift carry the sign
 
 
 def test_convolutions_are_rows_too() -> None:
@@ -59,7 +60,7 @@ def test_convolutions_are_rows_too() -> None:
     )
     network, images = Network(module, dtype=torch.float64).eval(), inputs(4, 64).reshape(4, 1, 8, 8)
     layers = hidden_layers(network, images)
-    state = state_of(network)
+    state = network.state
     assert [(layer.incoming(state).shape[1], layer.outgoing(state).shape[1]) for layer in layers] == [(9 + 1 + 4, 54), (37, 108)]
     for layer in layers:
         rows = layer.incoming(state)
@@ -111,7 +112,7 @@ def test_signs_and_scales_are_told() -> None:
         network = dense([3, 3, 2], name)
         manifold = expansion_manifold(network, [5], X)
         point = manifold.sample((Piece((0, 1, 2, 0, 3), 3),), seed=1)
-        layer, state = hidden_layers(point, X)[0], state_of(point)
+        layer, state = hidden_layers(point, X)[0], point.state
         factor = torch.tensor([1.0, 1.0, 1.0, -1.0 if name == "tanh" else 3.0, 1.0], dtype=torch.float64)[:, None]
         state = layer.with_incoming(state, layer.incoming(state) * factor)
         turned = point.at(

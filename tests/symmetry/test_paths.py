@@ -11,7 +11,7 @@ from isthmus.model.network import Network
 from isthmus.model.problem import Problem
 from isthmus.papers.simsek2021.students import grid, student_problem, teacher, teacher_row
 from isthmus.symmetry.expansion import expansion_manifold
-from isthmus.symmetry.layers import at_state, hidden_layers, select_units, state_of
+from isthmus.symmetry.layers import hidden_layers, select_units
 from isthmus.symmetry.paths import zero_loss_path
 from isthmus.symmetry.profile import path_profile
 from tests.symmetry.networks import dense, inputs
@@ -41,17 +41,45 @@ def test_random_points_of_the_manifold_are_joined(name: str, widths: list[int]) 
 @pytest.mark.parametrize("name", ["tanh", "relu"])
 def test_signs_and_scales_are_changed_on_the_way(name: str) -> None:
     first, second = pair(dense([3, 4, 3, 2], name), [5, 4], 0)
-    state = state_of(second)
+    state = second.state
     for index, layer in enumerate(hidden_layers(second, X)):
         drawn = torch.rand(layer.size, 1, generator=torch.Generator().manual_seed(index), dtype=torch.float64)
         factor = torch.where(drawn < 0.5, -1.0, 1.0) if name == "tanh" else drawn + 0.5
         state = layer.with_incoming(state, layer.incoming(state) * factor)
         state = layer.with_outgoing(state, layer.outgoing(state) / factor)
-    turned = at_state(second, state)
+    turned = second.at_state(state)
     torch.testing.assert_close(turned(X), second(X), rtol=0, atol=1e-12)
     path = zero_loss_path(first, turned, X)
     assert torch.equal(path.knots[-1], turned.flat)
     assert path.change <= 1e-12
+
+
+def test_sigmoid_units_of_opposite_sign_are_turned_through_the_next_bias() -> None:
+    first, second = pair(dense([3, 4, 3, 2], "sigmoid"), [5, 4], 0)
+    state = dict(second.state)
+    for here, there in (("0", "2"), ("2", "4")):  # a sigma(z) = -a sigma(-z) + a
+        turn = torch.tensor([-1.0, 1.0, -1.0, 1.0, -1.0], dtype=torch.float64)[: len(state[f"{here}.bias"])]
+        out = state[f"{there}.weight"]
+        state[f"{there}.bias"] = state[f"{there}.bias"] + out[:, turn < 0].sum(dim=1)
+        state |= {f"{there}.weight": out * turn, f"{here}.bias": state[f"{here}.bias"] * turn}
+        state[f"{here}.weight"] = state[f"{here}.weight"] * turn[:, None]
+    turned = second.at_state(state)
+    torch.testing.assert_close(turned(X), second(X), rtol=0, atol=1e-12)
+    path = zero_loss_path(first, turned, X)
+    assert torch.equal(path.knots[-1], turned.flat)
+    assert path.change <= 1e-12
+    assert all((path.at(k + 0.3)(X) - first(X)).abs().max() <= 1e-11 for k in range(len(path.steps)))
+
+
+def test_without_a_bias_to_take_it_an_opposite_sigmoid_unit_is_another_function() -> None:
+    module = nn.Sequential(nn.Linear(3, 4), nn.Sigmoid(), nn.Linear(4, 2, bias=False)).double()
+    first, second = Network(module), Network(module)
+    flipped = {"0.weight": second.parameters["0.weight"].clone(), "0.bias": second.parameters["0.bias"].clone()}
+    flipped["0.weight"][0] *= -1
+    flipped["0.bias"][0] *= -1
+    out = second.parameters["2.weight"] * torch.tensor([-1.0, 1.0, 1.0, 1.0], dtype=torch.float64)
+    with pytest.raises(HypothesisError, match="reduce to the same"):
+        zero_loss_path(first, second.at(flipped | {"2.weight": out}), X)
 
 
 def test_the_reference_path_of_five_swaps() -> None:
@@ -103,10 +131,10 @@ def test_refusals() -> None:
         zero_loss_path(network, dense([3, 4, 2]), X)
     assert len(zero_loss_path(network, network, X).steps) == 0
     odd = dense([3, 3, 2], "tanh")
-    state, layer = state_of(odd), hidden_layers(odd, X)[0]
+    state, layer = odd.state, hidden_layers(odd, X)[0]
     flip = torch.tensor([[-1.0], [1.0], [1.0]], dtype=torch.float64)
-    turned = at_state(
-        odd, layer.with_outgoing(layer.with_incoming(state, layer.incoming(state) * flip), layer.outgoing(state) * flip)
+    turned = odd.at_state(
+        layer.with_outgoing(layer.with_incoming(state, layer.incoming(state) * flip), layer.outgoing(state) * flip)
     )
     with pytest.raises(HypothesisError, match="sign or scale"):
         zero_loss_path(odd, turned, X)

@@ -24,7 +24,7 @@ from isthmus.papers.simsek2021.students import (
 )
 from isthmus.results.symmetry import UNIT_KINDS, UnitTaxonomy
 from isthmus.symmetry.expansion import expansion_manifold
-from isthmus.symmetry.layers import at_state, hidden_layers, state_of
+from isthmus.symmetry.layers import hidden_layers
 from isthmus.symmetry.reduction import reduce, shrunk
 from isthmus.symmetry.taxonomy import channel_error, unit_taxonomy
 from tests.symmetry.networks import dense, inputs
@@ -55,8 +55,8 @@ def test_planted_pieces_are_recognized_in_two_layers(name: str) -> None:
 
 
 def with_rows(network: Network, rows: Tensor, out: Tensor) -> Network:
-    layer, state = hidden_layers(network, X)[0], state_of(network)
-    return at_state(network, layer.with_outgoing(layer.with_incoming(state, rows), out))
+    layer, state = hidden_layers(network, X)[0], network.state
+    return network.at_state(layer.with_outgoing(layer.with_incoming(state, rows), out))
 
 
 @pytest.mark.parametrize("bias", [True, False])
@@ -77,12 +77,12 @@ def test_zero_functions_of_a_symmetry_class_need_the_class(bias: bool) -> None:
 
 def test_dead_constant_scaled_and_parked_units() -> None:
     network = dense([3, 6, 2], "relu")
-    layer, state = hidden_layers(network, X)[0], state_of(network)
+    layer, state = hidden_layers(network, X)[0], network.state
     rows, out = layer.incoming(state).clone(), layer.outgoing(state).clone()
     rows[1], rows[2] = 3 * rows[0], torch.tensor([0.0, 0.0, 0.0, 0.8], dtype=torch.float64)
     rows[3] = torch.tensor([0.1, 0.0, 0.0, -50.0], dtype=torch.float64)
     out[4] = 0
-    found = shrunk(at_state(network, layer.with_outgoing(layer.with_incoming(state, rows), out)), X)
+    found = shrunk(network.at_state(layer.with_outgoing(layer.with_incoming(state, rows), out)), X)
     assert [role.kind for role in found.roles[0]] == ["copy", "copy", "constant", "dead", "parked", "distinct"]
     assert sorted(role.factor for role in found.roles[0][:2])[0] == pytest.approx(1 / 3)
     assert found.change <= 1e-13
@@ -152,11 +152,11 @@ def test_trained_students_of_width_ten_lead_back_to_the_teacher() -> None:
 def test_a_distance_alone_merges_nothing() -> None:
     """Two units 1 % apart that a target needs apart: joined at 0.03, refused by the refit."""
     network = dense([3, 3, 1], "g")
-    layer, state = hidden_layers(network, X)[0], state_of(network)
+    layer, state = hidden_layers(network, X)[0], network.state
     rows, out = layer.incoming(state).clone(), layer.outgoing(state).clone()
     rows[1] = rows[0] * 1.01
     out[0], out[1], out[2] = 10.0, -9.0, 5.0
-    close = at_state(network, layer.with_outgoing(layer.with_incoming(state, rows), out))
+    close = network.at_state(layer.with_outgoing(layer.with_incoming(state, rows), out))
     problem = Problem(close, X, close(X), nn.MSELoss())
     assert [layer.size for layer in shrunk(close, X, tolerance=0.03).layers] == [2]
     found = reduce(problem)
@@ -182,10 +182,10 @@ def test_channels_are_told_by_their_limit() -> None:
 
 def test_opposite_units_of_an_even_plus_linear_activation() -> None:
     network = dense([3, 4, 2], "gelu")
-    layer, state = hidden_layers(network, X)[0], state_of(network)
+    layer, state = hidden_layers(network, X)[0], network.state
     rows = layer.incoming(state).clone()
     rows[2] = -rows[0]
-    turned = at_state(network, layer.with_incoming(state, rows))
+    turned = network.at_state(layer.with_incoming(state, rows))
     record = unit_taxonomy(Problem(turned, X, turned(X), nn.MSELoss()))
     assert kinds(record) == ["opposite", "distinct", "opposite", "distinct"]
 

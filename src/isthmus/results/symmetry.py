@@ -41,6 +41,7 @@ class UnitTaxonomy(Record):
             counted for every narrower width; minus infinity when there is none.
         log10_joined: of the number of subspaces with one more unit in each layer, all connected.
         samples: training examples on which units were compared.
+        left_out: groups of exchangeable units that cannot be joined or split one by one, with the reason.
     """
 
     schema: ClassVar[str] = "symmetry/taxonomy"
@@ -80,6 +81,7 @@ class UnitTaxonomy(Record):
     log10_critical: float
     log10_joined: float
     samples: int
+    left_out: list[str]
 
     @property
     def counts(self) -> dict[str, int]:

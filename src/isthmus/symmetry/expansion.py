@@ -15,7 +15,8 @@ from isthmus.combinatorics.pieces import Piece, pieces, random_piece
 from isthmus.combinatorics.subspaces import critical_subspaces, minima_subspaces
 from isthmus.linops.random import gaussian
 from isthmus.model.network import Network
-from isthmus.symmetry.layers import HiddenLayer, at_state, hidden_layers, row_distances, select_units, state_of
+from isthmus.symmetry.layers import HiddenLayer, hidden_layers, select_units
+from isthmus.symmetry.rows import row_distances
 
 _SAME = 1e-9
 
@@ -60,7 +61,7 @@ class ExpansionManifold:
 
     def dimension(self, chosen: Sequence[Piece]) -> int:
         """Dimension of a piece of a network with one hidden layer; of deeper ones, a lower bound: the sum over layers."""
-        state = state_of(self.network)
+        state = self.network.state
         lengths = [(layer.incoming(state).shape[1], layer.outgoing(state).shape[1]) for layer in self.layers]
         return sum(piece.dimension(*each) for piece, each in zip(chosen, lengths, strict=True))
 
@@ -128,17 +129,17 @@ def expansion_manifold(source: nn.Module | Network, widths: Sequence[int], input
 
 
 def require_irreducible(network: Network, layer: HiddenLayer) -> None:
-    """Raise unless incoming vectors differ pairwise (up to sign for odd activations) and no outgoing vector is zero.
+    """Raise unless incoming vectors differ pairwise (up to the signs and scales of the class) and no outgoing vector is zero.
 
     Raises:
         HypothesisError: naming the units.
     """
-    state = state_of(network)
-    rows, out = layer.incoming(state), layer.outgoing(state)
+    state = network.state
+    (rows, _), out = layer.comparable(state), layer.outgoing(state)
     silent = (out.norm(dim=1) <= _SAME * out.norm()).nonzero().flatten().tolist()
     distance = row_distances(rows, rows)
     if layer.activation.flips:
-        distance = torch.minimum(distance, row_distances(rows, -rows))
+        distance = torch.minimum(distance, row_distances(rows, layer.opposite(state, rows)))
     distance.fill_diagonal_(math.inf)
     close = (distance <= _SAME * rows.norm(dim=1).max()).nonzero().tolist()
     if silent or close:
@@ -152,6 +153,8 @@ def require_irreducible(network: Network, layer: HiddenLayer) -> None:
 def widened(network: Network, layer: HiddenLayer, piece: Piece, *, seed: Seed, critical: bool = False) -> Network:
     """One layer put on a piece: copies, zero-type groups, and random outgoing vectors that keep the function.
 
+    Free units draw their parameters; running statistics of a norm they take from the layer's first unit.
+
     Args:
         network: whose layer has ``piece.r`` units.
         layer: the layer.
@@ -162,10 +165,10 @@ def widened(network: Network, layer: HiddenLayer, piece: Piece, *, seed: Seed, c
     r = piece.r
     wide = select_units(network, layer, [label if label < r else 0 for label in piece.labels])
     large = layer.resized(len(piece.labels))
-    state, groups = state_of(wide), piece.groups
-    rows, source = large.incoming(state).clone(), layer.outgoing(state_of(network))
+    state, groups = wide.state, piece.groups
+    rows, source = large.incoming(state).clone(), layer.outgoing(network.state)
     out = torch.empty(len(piece.labels), source.shape[1], dtype=rows.dtype, device=rows.device)
-    scale = source.square().mean().sqrt()
+    scale, drawn = source.square().mean().sqrt(), large.drawn(wide)
     for index, members in enumerate(groups):
         noise = gaussian((len(members), source.shape[1]), seed.child("out", index), rows.dtype, rows.device) * scale
         if index < r and critical:
@@ -176,8 +179,8 @@ def widened(network: Network, layer: HiddenLayer, piece: Piece, *, seed: Seed, c
             out[list(members)] = noise - noise.mean(dim=0) + total / len(members)
         if index >= r:
             fresh = gaussian((rows.shape[1],), seed.child("in", index), rows.dtype, rows.device)
-            rows[list(members)] = fresh * rows.square().mean().sqrt()
-    return at_state(wide, large.with_outgoing(large.with_incoming(state, rows), out))
+            rows[list(members)] = torch.where(drawn, fresh * rows[:, drawn].square().mean().sqrt(), rows[0])
+    return wide.at_state(large.with_outgoing(large.with_incoming(state, rows), out))
 
 
 def zero_loss_nullity(network: Network, layer: HiddenLayer, piece: Piece) -> int:
@@ -192,7 +195,7 @@ def zero_loss_nullity(network: Network, layer: HiddenLayer, piece: Piece) -> int
         layer: its hidden layer.
         piece: where the network is.
     """
-    state, wide = state_of(network), layer.resized(len(piece.labels))
+    state, wide = network.state, layer.resized(len(piece.labels))
     inputs, out = wide.incoming(state).shape[1], wide.outgoing(state)
     rank = 0
     for members in piece.groups:

@@ -6,28 +6,26 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from isthmus._core.errors import HypothesisError, ShapeError
+from isthmus._core.errors import HypothesisError, ShapeError, UnsupportedLayer
 from isthmus.model.network import Network
 from isthmus.model.resizing import Recipe, resized, unit_groups
 from isthmus.model.units import Slot, UnitGroup
-from isthmus.symmetry.activations import ActivationClass, activation_class
-
-_KINDS = ("dense neuron", "conv channel")
-State = dict[str, Tensor]
+from isthmus.symmetry.activations import ActivationClass, UnitFunction, marked_columns, unit_function
+from isthmus.symmetry.rows import State, rows_at, with_rows
 
 
 @dataclass(frozen=True)
 class HiddenLayer:
-    """A group of exchangeable units with the symmetry of their activation.
+    """A group of exchangeable units with the symmetry of what they send.
 
     Attributes:
         group: the tensors that feed and read the units.
-        activation: class of the function between them.
+        function: the class of their function, and what carries it.
         example: a few inputs of the network.
     """
 
     group: UnitGroup
-    activation: ActivationClass
+    function: UnitFunction
     example: Tensor = field(repr=False, compare=False)
 
     @property
@@ -35,25 +33,68 @@ class HiddenLayer:
         """Number of units."""
         return self.group.size
 
+    @property
+    def activation(self) -> ActivationClass:
+        """The class of the units' function."""
+        return self.function.activation
+
     def resized(self, size: int) -> "HiddenLayer":
         """The same layer at another number of units."""
         return replace(self, group=replace(self.group, size=size))
 
     def incoming(self, state: Mapping[str, Tensor]) -> Tensor:
         """``(units, d_in)``: everything that belongs to a unit on its input side: weights, bias, norm scales."""
-        return torch.cat([_rows(state, slot, self.size) for slot in self._own], dim=1)
+        return rows_at(state, self._own, self.size)
 
     def outgoing(self, state: Mapping[str, Tensor]) -> Tensor:
         """``(units, d_out)``: everything that reads a unit."""
-        return torch.cat([_rows(state, slot, self.size) for slot in self.group.outgoing], dim=1)
+        return rows_at(state, self.group.outgoing, self.size)
 
     def with_incoming(self, state: Mapping[str, Tensor], rows: Tensor) -> State:
         """The state with other incoming vectors."""
-        return _replaced(state, self._own, self.size, rows)
+        return with_rows(state, self._own, self.size, rows)
 
     def with_outgoing(self, state: Mapping[str, Tensor], rows: Tensor) -> State:
         """The state with other outgoing vectors."""
-        return _replaced(state, self.group.outgoing, self.size, rows)
+        return with_rows(state, self.group.outgoing, self.size, rows)
+
+    def multiplied(self, state: Mapping[str, Tensor], rows: Tensor, factors: Tensor) -> Tensor:
+        """Incoming vectors after multiplication of what carries a factor: unit i sends ``f_i phi_i + (1 - f_i) center``."""
+        return torch.where(marked_columns(state, self.group, self.function.carried), factors[:, None] * rows, rows)
+
+    def opposite(self, state: Mapping[str, Tensor], rows: Tensor) -> Tensor:
+        """Incoming vectors of the opposite sign."""
+        return self.multiplied(state, rows, -torch.ones_like(rows[:, 0]))
+
+    def comparable(self, state: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """Incoming vectors at a common scale where multiples are equivalent, and the scales they had."""
+        rows = self.incoming(state)
+        scales = torch.ones_like(rows[:, 0])
+        if self.activation.scales:
+            norms = rows[:, marked_columns(state, self.group, self.function.carried)].norm(dim=1)
+            scales = torch.where(norms > 0, norms, scales)
+        return self.multiplied(state, rows, 1 / scales), scales
+
+    def drawn(self, network: Network) -> Tensor:
+        """Which of a unit's own numbers are parameters, not running statistics, ``(d_in,)``."""
+        statistics = {name for name, _ in network.module.named_buffers()}
+        return marked_columns(network.state, self.group, [(slot, None) for slot in self._own if slot.tensor not in statistics])
+
+    def constants(self, factors: Tensor) -> Tensor:
+        """The ``(1 - f) center`` that a unit sends besides f times what the unit that it copies sends."""
+        return (1 - factors) * self.function.center
+
+    def with_constants(self, state: Mapping[str, Tensor], constants: Tensor) -> State:
+        """The state whose readers' biases take what the units would send if each sent one of these constants ``(units,)``.
+
+        A reader without a bias takes nothing: there the constants must cancel.
+        """
+        changed = dict(state)
+        for slot, bias in zip(self.group.outgoing, self.reader_biases(state), strict=True):
+            if bias is not None and bool(constants.any()):
+                columns = state[slot.tensor].movedim(slot.axis, 0)[slot.entries(self.size).to(constants.device)].sum(dim=1)
+                changed[bias] = changed[bias] + constants @ columns
+        return changed
 
     def reader_biases(self, state: Mapping[str, Tensor]) -> list[str | None]:
         """For each place that reads the units, the bias that a constant can go to; None where there is none."""
@@ -73,41 +114,52 @@ class HiddenLayer:
 def hidden_layers(network: Network, inputs: Tensor) -> list[HiddenLayer]:
     """The hidden layers whose units can be joined and split one by one, in order of execution.
 
-    Dense neurons and convolution channels; attention heads, gated units and residual streams are exchangeable too, but
-    their activations are no functions of one number, so that none of the symmetries here is known of them.
+    Dense neurons, convolution channels, gated units and attention heads: whatever adds up as ``sum_i a_i phi(w_i; x)`` in
+    what reads it.
 
     Args:
         network: any traceable network.
-        inputs: some inputs that it accepts; the activations are classified with them.
+        inputs: some inputs that it accepts; the units' functions are classified with them.
 
     Returns:
         At least one layer.
 
     Raises:
-        UnsupportedLayer: the forward pass branches on its data, or the units cannot be watched.
-        HypothesisError: no layer has such units.
+        UnsupportedLayer: the forward pass branches on its data.
+        HypothesisError: no layer has such units; what was left out is named.
+    """
+    layers, left_out = examined_layers(network, inputs)
+    if not layers:
+        reasons = "; ".join(left_out) or "it has no hidden layer"
+        raise HypothesisError(
+            f"{type(network.module).__name__} has no hidden layer of units that can be joined and split one by one ({reasons}), so "
+            "every statement about copies of its minima is empty here."
+        )
+    return layers
+
+
+def examined_layers(network: Network, inputs: Tensor) -> tuple[list[HiddenLayer], tuple[str, ...]]:
+    """The layers as in `hidden_layers`, perhaps none, and for every other group of exchangeable units why it is left out.
+
+    Raises:
+        UnsupportedLayer: the forward pass branches on its data.
     """
     inputs = inputs.to(network.dtype) if inputs.is_floating_point() else inputs
-    groups = [g for g in unit_groups(network, inputs) if g.kind in _KINDS and g.obstacle is None]
-    if not groups:
-        raise HypothesisError(
-            f"{type(network.module).__name__} has no hidden layer of exchangeable neurons or channels, so every statement about "
-            "copies of its minima is empty here. A network with at least one hidden layer is needed."
-        )
+    layers, left_out = [], []
+    groups = unit_groups(network, inputs)
     if any(group.size == 1 for group in groups):
-        order = list(state_of(network))
-        groups.sort(key=lambda group: order.index(group.incoming[0].tensor))
-    return [HiddenLayer(group, activation_class(network, group, inputs), inputs[:2]) for group in groups]
-
-
-def state_of(network: Network) -> State:
-    """All tensors of a network by name."""
-    return {**network.buffers, **network.parameters}
-
-
-def at_state(network: Network, state: Mapping[str, Tensor]) -> Network:
-    """The network at these tensors."""
-    return network.at({k: state[k] for k in network.parameters}, {k: state[k] for k in network.buffers})
+        order = list(network.state)
+        groups.sort(key=lambda group: order.index(group.slots[0].tensor))
+    for group in groups:
+        try:
+            if group.obstacle is not None:
+                raise UnsupportedLayer(group.obstacle)
+            layer = HiddenLayer(group, unit_function(network, group, inputs), inputs[:2])
+            select_units(network, layer, [*range(layer.size), 0])  # its width must be free to change
+            layers.append(layer)
+        except UnsupportedLayer as fault:
+            left_out.append(f"{group.name} ({group.size} x {group.kind}): {fault}")
+    return layers, tuple(left_out)
 
 
 def select_units(network: Network, layer: HiddenLayer, units: Sequence[int]) -> Network:
@@ -131,26 +183,5 @@ def select_units(network: Network, layer: HiddenLayer, units: Sequence[int]) -> 
         raise ShapeError(f"Units of {layer.group.name} are numbered 0..{layer.size - 1}; found {list(units)[:8]}.")
     gather = torch.eye(layer.size, dtype=network.dtype, device=network.device)[list(units)]
     recipe = Recipe(own=gather, outgoing=gather, offset=gather.new_zeros(len(units)))
-    return resized(network, layer.group, recipe, inputs=layer.example.to(network.dtype))
-
-
-def row_distances(first: Tensor, second: Tensor) -> Tensor:
-    """Euclidean distances between rows by differences, exact for near-equal rows (the usual expansion loses half the digits)."""
-    return torch.cdist(first, second, compute_mode="donot_use_mm_for_euclid_dist")
-
-
-def _rows(state: Mapping[str, Tensor], slot: Slot, size: int) -> Tensor:
-    tensor = state[slot.tensor].movedim(slot.axis, 0)
-    return tensor[slot.entries(size).to(tensor.device)].reshape(size, -1)
-
-
-def _replaced(state: Mapping[str, Tensor], slots: Sequence[Slot], size: int, rows: Tensor) -> State:
-    changed, start = dict(state), 0
-    for slot in slots:
-        tensor = changed[slot.tensor].movedim(slot.axis, 0).clone()
-        places = slot.entries(size).to(tensor.device)
-        width = places.shape[1] * tensor[0].numel()
-        tensor[places] = rows[:, start : start + width].reshape(*places.shape, *tensor.shape[1:])
-        changed[slot.tensor] = tensor.movedim(0, slot.axis)
-        start += width
-    return changed
+    example = layer.example.to(network.dtype) if layer.example.is_floating_point() else layer.example
+    return resized(network, layer.group, recipe, inputs=example)

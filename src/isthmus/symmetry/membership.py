@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from isthmus._core.errors import InputError, ShapeError
 from isthmus.combinatorics.pieces import Piece, piece_of
 from isthmus.model.network import Network
-from isthmus.symmetry.activations import ActivationClass
 from isthmus.symmetry.expansion import ExpansionManifold
-from isthmus.symmetry.layers import HiddenLayer, at_state, hidden_layers, row_distances, select_units, state_of
+from isthmus.symmetry.layers import HiddenLayer, hidden_layers, select_units
+from isthmus.symmetry.rows import row_distances
 
 
 @dataclass(frozen=True)
@@ -19,8 +19,8 @@ class Membership:
 
     Attributes:
         pieces: one per hidden layer.
-        factors: for each layer and unit, its value over that of the irreducible unit that it copies: 1, -1 (opposite sign,
-            odd activations) or a positive scale; 1 for members of zero-type groups.
+        factors: for each layer and unit, its value over that of the irreducible unit that it copies, or of the first unit of
+            its zero-type group: 1, -1 (opposite sign, up to a constant) or a scale, as the class allows.
         residual: largest parameter difference between the folded network and the irreducible one, over the largest parameter.
         change: largest output difference to the irreducible network on the inputs, over the largest output.
     """
@@ -60,8 +60,7 @@ def locate(
     if sizes != manifold.widths:
         raise ShapeError(f"The network has hidden widths {sizes}; the manifold's networks have {manifold.widths}.")
     for layer, width in zip(manifold.layers, manifold.widths, strict=True):
-        rows = layer.resized(width).incoming(state_of(folded))
-        labels, factor = _labels(rows, layer.incoming(state_of(manifold.network)), layer, tolerance)
+        labels, factor = _labels(folded, manifold.network, layer.resized(width), layer, tolerance)
         try:
             piece = piece_of(labels, layer.size)
         except InputError:
@@ -78,50 +77,48 @@ def locate(
     return Membership(tuple(found), tuple(factors), residual, change)
 
 
-def fold(network: Network, layer: HiddenLayer, piece: Piece, factor: Tensor) -> Network:
+def fold(network: Network, layer: HiddenLayer, piece: Piece, factors: Tensor) -> Network:
     """One layer brought to its irreducible width: outgoing vectors of copies added with their factors, other groups dropped.
 
-    A copy with opposite sign under an activation with ``sigma(z) + sigma(-z)`` constant leaves a constant, which this
-    folding does not carry; `reduce` does.
+    What units of opposite sign leave under an activation with ``sigma(z) + sigma(-z)`` constant goes to the readers' biases.
 
     Args:
         network: whose layer has as many units as the piece.
         layer: the layer.
         piece: which copies and groups.
-        factor: value of each unit over that of the irreducible one, ``(m,)``.
+        factors: value of each unit over that of the first one of its group, or of the irreducible unit, ``(m,)``.
     """
     wide = layer.resized(len(piece.labels))
     members = piece.groups[: piece.r]
     first = [group[0] for group in members]
-    out = wide.outgoing(state_of(network)) * factor[:, None]
-    narrow = select_units(network, wide, first)
-    state = state_of(narrow)
-    rows = layer.incoming(state) / factor[first][:, None]
+    out = wide.outgoing(network.state) * factors[:, None]
+    whole = network.at_state(wide.with_constants(network.state, layer.constants(factors)))
+    narrow = select_units(whole, wide, first)
+    state = narrow.state
+    rows = layer.multiplied(state, layer.incoming(state), 1 / factors[first])
     total = torch.stack([out[list(group)].sum(dim=0) for group in members])
-    return at_state(narrow, layer.with_outgoing(layer.with_incoming(state, rows), total))
+    return narrow.at_state(layer.with_outgoing(layer.with_incoming(state, rows), total))
 
 
-def _labels(rows: Tensor, known: Tensor, layer: HiddenLayer, tolerance: float) -> tuple[list[object], Tensor]:
+def _labels(
+    network: Network, irreducible: Network, wide: HiddenLayer, layer: HiddenLayer, tolerance: float
+) -> tuple[list[object], Tensor]:
     """A mark per unit (the irreducible unit that it copies, or its zero-type group), and its factor."""
-    factor = torch.ones(len(rows), dtype=rows.dtype, device=rows.device)
-    scaling = layer.activation is ActivationClass.POSITIVE_SCALING
-    sizes = (rows.norm(dim=1), known.norm(dim=1)) if scaling else (factor, torch.ones_like(known[:, 0]))
-    mine, theirs = rows / sizes[0][:, None], known / sizes[1][:, None]
-    near = tolerance * float(theirs.abs().max())
-    distance, unit = row_distances(mine, theirs).min(dim=1)
-    flipped, opposite = row_distances(mine, -theirs).min(dim=1)
-    labels: list[object] = [f"group {i}" for i in range(len(rows))]
-    for i in range(len(rows)):
-        if distance[i] <= near:
+    (mine, sizes), (theirs, known_sizes) = wide.comparable(network.state), layer.comparable(irreducible.state)
+    factors, near = torch.ones_like(sizes), tolerance * float(theirs.abs().max())
+    labels: list[object] = [None] * wide.size
+    turns = [(1.0, mine)] + ([(-1.0, wide.opposite(network.state, mine))] if layer.activation.flips else [])
+    for sign, rows in reversed(turns):
+        distance, unit = row_distances(rows, theirs).min(dim=1)
+        for i in (distance <= near).nonzero()[:, 0].tolist():
             labels[i] = t = int(unit[i])
-            factor[i] = sizes[0][i] / sizes[1][t]
-        elif layer.activation.flips and flipped[i] <= near:
-            labels[i], factor[i] = int(opposite[i]), -1.0
-    loose = [i for i, label in enumerate(labels) if isinstance(label, str)]
-    among = row_distances(mine[loose], mine[loose])
-    if layer.activation.flips:
-        among = torch.minimum(among, row_distances(mine[loose], -mine[loose]))
-    for i, k in (among <= near).nonzero().tolist():
-        if i < k:
-            labels[loose[k]] = labels[loose[i]]
-    return labels, factor
+            factors[i] = sign * sizes[i] / known_sizes[t]
+    for i in range(wide.size):
+        if labels[i] is not None:
+            continue
+        labels[i] = f"group {i}"
+        for sign, rows in turns:
+            for k in (row_distances(rows, mine[[i]])[:, 0] <= near).nonzero()[:, 0].tolist():
+                if labels[k] is None:
+                    labels[k], factors[k] = labels[i], sign * sizes[k] / sizes[i]
+    return labels, factors

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from isthmus.model.network import Network
 from isthmus.symmetry.activations import ActivationClass, unit_values
-from isthmus.symmetry.layers import HiddenLayer, State, at_state, row_distances, select_units, state_of
+from isthmus.symmetry.layers import HiddenLayer, select_units
+from isthmus.symmetry.rows import row_distances
 
 Dropped = Literal["parked", "zero group", "dead", "constant"]
 _ROWS = 2048
@@ -42,8 +43,9 @@ def clusters(network: Network, layer: HiddenLayer, inputs: Tensor, tolerance: fl
 
     Two units belong together when their values on the inputs differ by less than `tolerance` of their norm, after the
     changes that the class allows: a sign (odd), a sign and a constant (odd plus constant), a positive factor (positive
-    scaling). Groups are formed by average linkage. A group whose outgoing vectors cancel to the tolerance leaves nothing, nor
-    does a unit that nothing reads, one that is zero on all inputs, or a constant one whose reader has a bias to take it.
+    scaling), any factor (a linear factor). Groups are formed by average linkage. A group whose outgoing vectors cancel to
+    the tolerance leaves nothing, nor does a unit that nothing reads, one that is zero on all inputs, or a constant one whose
+    reader has a bias to take it.
 
     Args:
         network: in float64.
@@ -56,8 +58,7 @@ def clusters(network: Network, layer: HiddenLayer, inputs: Tensor, tolerance: fl
     """
     values = unit_values(network, layer.group, inputs)
     values = values[:: max(1, len(values) // _ROWS)]
-    out = layer.outgoing(state_of(network))
-    center = _center(network, layer, inputs) if layer.activation is ActivationClass.ODD_CONSTANT else 0.0
+    out, center = layer.outgoing(network.state), layer.function.center
     rows = _Rows((values - center).T, out, out.norm(dim=1) * values.norm(dim=0), center, layer.activation)
     alone = _alone(network, layer, values, rows, tolerance)
     taken = {cluster.members[0] for cluster in alone}
@@ -75,11 +76,14 @@ def merged(network: Network, layer: HiddenLayer, found: Iterable[Cluster]) -> Ne
         found: from `clusters`; at least one remains.
     """
     found = list(found)
-    state = _with_constants(state_of(network), layer, found)
+    constants = torch.zeros(layer.size, dtype=network.dtype, device=network.device)
+    for cluster in found:
+        constants[list(cluster.members)] = torch.tensor(cluster.constants, dtype=network.dtype, device=network.device)
+    state = layer.with_constants(network.state, constants)
     kept = [cluster for cluster in found if cluster.kind is None]
-    narrow = select_units(at_state(network, state), layer, [cluster.members[0] for cluster in kept])
+    narrow = select_units(network.at_state(state), layer, [cluster.members[0] for cluster in kept])
     total = torch.stack([cluster.net for cluster in kept])
-    return at_state(narrow, layer.resized(len(kept)).with_outgoing(state_of(narrow), total))
+    return narrow.at_state(layer.resized(len(kept)).with_outgoing(narrow.state, total))
 
 
 @dataclass(frozen=True)
@@ -110,7 +114,7 @@ class _Rows:
         if len(units) < 2:
             return [(unit,) for unit in units]
         rows = self.shape[units]
-        if self.activation is ActivationClass.POSITIVE_SCALING:
+        if self.activation.scales:
             rows = rows / self.norms[units][:, None]
         distance = row_distances(rows, rows)
         if self.activation.flips:
@@ -134,15 +138,14 @@ class _Rows:
         return Cluster(members, tuple(factors), constants, net, "zero group" if cancels else None)
 
     def _factor(self, unit: int, first: int) -> float:
-        if self.activation is ActivationClass.POSITIVE_SCALING:
-            return float(self.norms[unit] / self.norms[first])
         opposite = self.activation.flips and float(self.shape[unit] @ self.shape[first]) < 0
-        return -1.0 if opposite else 1.0
+        scale = float(self.norms[unit] / self.norms[first]) if self.activation.scales else 1.0
+        return -scale if opposite else scale
 
 
 def _alone(network: Network, layer: HiddenLayer, values: Tensor, rows: _Rows, tolerance: float) -> list[Cluster]:
     """Units that leave nothing by themselves: parked, dead, or constant before a bias that can take the constant."""
-    biased = all(name is not None for name in layer.reader_biases(state_of(network)))
+    biased = all(name is not None for name in layer.reader_biases(network.state))
     spread = (values - values.mean(dim=0)).norm(dim=0)
     found = []
     for unit in range(layer.size):
@@ -153,20 +156,3 @@ def _alone(network: Network, layer: HiddenLayer, values: Tensor, rows: _Rows, to
             mean = float(values[:, unit].mean())
             found.append(Cluster((unit,), (0.0,), (mean,), torch.zeros_like(rows.out[unit]), "constant"))
     return found
-
-
-def _center(network: Network, layer: HiddenLayer, inputs: Tensor) -> float:
-    """``sigma(0)``, the center of symmetry of a sigmoid-like activation."""
-    return float(unit_values(network, layer.group, inputs[:1], torch.zeros_like)[0, 0])
-
-
-def _with_constants(state: State, layer: HiddenLayer, found: list[Cluster]) -> State:
-    changed = dict(state)
-    for slot, bias in zip(layer.group.outgoing, layer.reader_biases(state), strict=True):
-        if bias is None:
-            continue
-        columns = state[slot.tensor].movedim(slot.axis, 0)[slot.entries(layer.size).to(state[bias].device)].sum(dim=1)
-        for cluster in found:
-            for unit, constant in zip(cluster.members, cluster.constants, strict=True):
-                changed[bias] = changed[bias] + constant * columns[unit]
-    return changed

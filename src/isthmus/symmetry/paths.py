@@ -1,7 +1,7 @@
 """Paths of straight segments between two networks that compute one function, along which the function never changes."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,11 @@ from isthmus._core.errors import HypothesisError, ShapeError, VerificationError
 from isthmus.combinatorics.pieces import Piece
 from isthmus.model.network import Network
 from isthmus.symmetry.expansion import ExpansionManifold
-from isthmus.symmetry.layers import HiddenLayer, State, at_state, hidden_layers, state_of
+from isthmus.symmetry.layers import HiddenLayer, hidden_layers
 from isthmus.symmetry.membership import Membership, locate
 from isthmus.symmetry.reduction import shrunk
 from isthmus.symmetry.routing import Round, route
+from isthmus.symmetry.rows import State
 
 _ROUNDING = 1e-9
 
@@ -25,6 +26,7 @@ class ZeroLossPath:
     Attributes:
         network: the architecture.
         knots: parameters at the ends of the segments, ``(segments + 1, p)``.
+        statistics: running statistics of norms there, which belong to units and move with them, ``(segments + 1, q)``.
         steps: what each segment does, in words.
         sizes: widths of the hidden layers.
         widths: minimal widths of the hidden layers.
@@ -34,11 +36,30 @@ class ZeroLossPath:
 
     network: Network
     knots: Tensor
+    statistics: Tensor
     steps: tuple[str, ...]
     sizes: tuple[int, ...]
     widths: tuple[int, ...]
     moved: tuple[int, ...]
     change: float
+
+    def at(self, position: float) -> Network:
+        """The network at a position along the path, in segments from its start."""
+        knot = min(int(position), len(self.steps) - 1) if self.steps else 0
+        return self._mixed(knot, min(knot + 1, len(self.steps)), position - knot)
+
+    def on_the_line(self, share: float) -> Network:
+        """The network on the straight line from the start (0) to the end (1)."""
+        return self._mixed(0, len(self.steps), share)
+
+    def _mixed(self, first: int, second: int, share: float) -> Network:
+        point, statistics = (torch.lerp(rows[first], rows[second], share) for rows in (self.knots, self.statistics))
+        buffers, start = dict(self.network.buffers), 0
+        for name in _statistics(self.network):
+            size = buffers[name].numel()
+            buffers[name] = statistics[start : start + size].reshape(buffers[name].shape)
+            start += size
+        return self.network.at(point, buffers)
 
 
 def zero_loss_path(
@@ -50,8 +71,9 @@ def zero_loss_path(
     them, zero-type groups give theirs up). Then units move: a free unit takes over the incoming vector of a unit (it sends
     nothing yet), the outgoing vector is handed over (the sum stays), and the unit that was left is free. With one free
     unit a layer takes as many moves as it has misplaced units and closed cycles; with more, moves run in parallel, and
-    those of different layers always do. Signs (odd activations) and scales (positively homogeneous ones) are changed on the
-    way.
+    those of different layers always do. Signs (odd activations) and scales (positively homogeneous ones, linear factors) are
+    changed on the way. Where ``sigma(z) + sigma(-z) = 2 c`` (sigmoid) a unit that changes its sign hands over ``a`` as ``-a``
+    while the readers' biases gain ``2 c a``: both are linear along the segment, so the function stays there too.
 
     Args:
         first: start.
@@ -83,11 +105,18 @@ def zero_loss_path(
             "function is known between them. Compare their outputs, or reduce both with isthmus.reduce and look at the widths."
         )
     planner = _Planner(layers, places[0], places[1])
-    states, steps = planner.plan(state_of(start), state_of(end))
-    knots = torch.stack([at_state(start, state).flat for state in states])
-    widths = tuple(layer.size for layer in manifold.layers)
-    sizes, moved = tuple(layer.size for layer in layers), planner.moved
-    path = ZeroLossPath(start, knots, tuple(steps), sizes, widths, moved, _change(start, knots, inputs))
+    states, steps = planner.plan(start.state, end.state)
+    path = ZeroLossPath(
+        network=start,
+        knots=torch.stack([start.layout.flatten(state) for state in states]),
+        statistics=torch.stack([_flat(state, _statistics(start)) for state in states]),
+        steps=tuple(steps),
+        sizes=tuple(layer.size for layer in layers),
+        widths=tuple(layer.size for layer in manifold.layers),
+        moved=planner.moved,
+        change=0.0,
+    )
+    path = replace(path, change=_change(path, inputs))
     if path.change > max(_ROUNDING, 100 * tolerance):
         raise VerificationError(
             f"Along the planned path the outputs change by {path.change:.3g} of their size; the plan is wrong here and is not "
@@ -142,11 +171,12 @@ class _Planner:
         """Every irreducible unit in one slot; all others send nothing."""
         for layer, piece, factors, chosen in zip(self.layers, place.pieces, place.factors, slots, strict=True):
             out = layer.outgoing(state)
-            new = torch.zeros_like(out)
+            new, relative = torch.zeros_like(out), torch.tensor(factors, dtype=out.dtype, device=out.device)
             for unit, slot in enumerate(chosen):
-                for i in piece.groups[unit]:
-                    new[slot] += out[i] * (factors[i] / factors[slot])
-            state = layer.with_outgoing(state, new)
+                group = list(piece.groups[unit])
+                relative[group] /= factors[slot]
+                new[slot] = relative[group] @ out[group]
+            state = layer.with_outgoing(layer.with_constants(state, layer.constants(relative)), new)
         return state
 
     def _rounds(self, slots: list[tuple[list[int], list[int]]]) -> list[tuple[list[Round], list[dict[int, float]]]]:
@@ -163,19 +193,21 @@ class _Planner:
 
     def _prepared(self, state: State, moves: list[Round], factors: list[dict[int, float]]) -> State:
         for layer, round_, factor in zip(self.layers, moves, factors, strict=True):
-            rows = layer.incoming(state).clone()
+            rows, factors_there = layer.incoming(state).clone(), torch.ones(layer.size, dtype=torch.float64)
             for source, target in round_:
-                rows[target] = rows[source] * factor.get(source, 1.0)
-            state = layer.with_incoming(state, rows)
+                rows[target] = rows[source]
+                factors_there[target] = factor.get(source, 1.0)
+            state = layer.with_incoming(state, layer.multiplied(state, rows, factors_there.to(rows)))
         return state
 
     def _handed_over(self, state: State, moves: list[Round], factors: list[dict[int, float]]) -> State:
         for layer, round_, factor in zip(self.layers, moves, factors, strict=True):
-            out = layer.outgoing(state).clone()
+            out, inverse = layer.outgoing(state).clone(), torch.ones(layer.size, dtype=torch.float64)
             for source, target in round_:
-                out[target] = out[source] / factor.get(source, 1.0)
+                inverse[source] = 1 / factor.get(source, 1.0)
+                out[target] = out[source] * inverse[source]
                 out[source] = 0
-            state = layer.with_outgoing(state, out)
+            state = layer.with_outgoing(layer.with_constants(state, layer.constants(inverse.to(out))), out)
         return state
 
 
@@ -221,8 +253,17 @@ def _one(value: float) -> bool:
     return abs(value - 1) <= 1e-12
 
 
-def _change(network: Network, knots: Tensor, inputs: Tensor) -> float:
-    before = network.at(knots[0])(inputs)
-    points = torch.cat([knots, (knots[1:] + knots[:-1]) / 2])
-    worst = max(float((network.at(point)(inputs) - before).abs().max()) for point in points)
+def _statistics(network: Network) -> list[str]:
+    """Buffers that belong to a path: the floating ones; counters and frozen integers stay."""
+    return [name for name, value in network.buffers.items() if value.is_floating_point()]
+
+
+def _flat(state: State, names: list[str]) -> Tensor:
+    return torch.cat([state[name].reshape(-1) for name in names]) if names else torch.empty(0)
+
+
+def _change(path: ZeroLossPath, inputs: Tensor) -> float:
+    before = path.at(0)(inputs)
+    positions = [half / 2 for half in range(2 * len(path.steps) + 1)]
+    worst = max(float((path.at(position)(inputs) - before).abs().max()) for position in positions)
     return worst / float(before.abs().max().clamp_min(1e-300))

@@ -14,9 +14,10 @@ from isthmus.model.network import Network
 from isthmus.model.problem import Problem, provenance
 from isthmus.results.provenance import Cost
 from isthmus.results.symmetry import UNIT_KINDS, UnitTaxonomy
-from isthmus.symmetry.activations import ActivationClass, preactivations, unit_values
-from isthmus.symmetry.layers import HiddenLayer, at_state, hidden_layers, row_distances, state_of
+from isthmus.symmetry.activations import ActivationClass, unit_values
+from isthmus.symmetry.layers import HiddenLayer, examined_layers
 from isthmus.symmetry.reduction import Reduction, UnitRole, reduce
+from isthmus.symmetry.rows import row_distances
 
 OPPOSITE = 1e-6
 CHANNEL_DISTANCE = 0.1
@@ -48,7 +49,7 @@ def unit_taxonomy(problem: Problem, reduction: Reduction | None = None) -> UnitT
     started = time.perf_counter()
     problem = problem.eval().to(torch.float64)
     found = reduction if reduction is not None else reduce(problem)
-    layers = hidden_layers(problem.network, problem.inputs)
+    layers, left_out = examined_layers(problem.network, problem.inputs)
     tables = [_labels(problem, layer, roles) for layer, roles in zip(layers, found.roles, strict=True)]
     counts = [_counts(problem.network, layer, r) for layer, r in zip(layers, found.widths, strict=True)]
     roles = [role for layer in found.roles for role in layer]
@@ -73,6 +74,7 @@ def unit_taxonomy(problem: Problem, reduction: Reduction | None = None) -> UnitT
         loss_name=problem.loss.name,
         **{name: math.fsum(count[i] for count in counts) for i, name in enumerate(_NAMES)},
         samples=problem.samples,
+        left_out=list(left_out),
         status=Status.EXACT,
         method=f"units joined at relative distances {', '.join(f'{a.tolerance:g}' for a in found.attempts)} of their values, each "
         f"refitted, the narrowest with no higher loss accepted (at {found.tolerance:g}); channel: distance < {CHANNEL_DISTANCE:g}, "
@@ -90,7 +92,7 @@ def symmetry_of(network: Network, layer: HiddenLayer) -> Symmetry:
     """Which counts belong to a layer: with sign flips where the activation and its readers allow them."""
     if layer.activation is ActivationClass.ODD:
         return "odd" if layer.biased else "odd_null"
-    biased = all(name is not None for name in layer.reader_biases(state_of(network)))
+    biased = all(name is not None for name in layer.reader_biases(network.state))
     return "odd" if layer.activation is ActivationClass.ODD_CONSTANT and biased else "none"
 
 
@@ -108,9 +110,9 @@ def _counts(network: Network, layer: HiddenLayer, r: int) -> tuple[float, float,
 def _labels(problem: Problem, layer: HiddenLayer, roles: tuple[UnitRole, ...]) -> tuple[np.ndarray, np.ndarray]:
     kinds = np.array([UNIT_KINDS.index(role.kind) for role in roles])
     network, inputs = problem.network, problem.inputs
-    values, out = unit_values(network, layer.group, inputs), layer.outgoing(state_of(network))
+    values, out = unit_values(network, layer.group, inputs), layer.outgoing(network.state)
     distinct = [unit for unit, role in enumerate(roles) if role.kind == "distinct"]
-    for pair in _opposite(preactivations(network, layer.group, inputs), layer, distinct):
+    for pair in _opposite(network, layer, distinct):
         kinds[list(pair)] = UNIT_KINDS.index("opposite")
     for pair in _channels(network, layer, inputs, distinct):
         kinds[list(pair)] = UNIT_KINDS.index("channel")
@@ -118,20 +120,18 @@ def _labels(problem: Problem, layer: HiddenLayer, roles: tuple[UnitRole, ...]) -
     return kinds, (strength / strength.max().clamp_min(1e-300)).cpu().numpy()
 
 
-def _opposite(pre: Tensor, layer: HiddenLayer, units: list[int]) -> list[tuple[int, int]]:
-    if layer.activation not in {ActivationClass.EVEN_LINEAR, ActivationClass.POSITIVE_SCALING}:
+def _opposite(network: Network, layer: HiddenLayer, units: list[int]) -> list[tuple[int, int]]:
+    """Pairs with incoming vectors ``w`` and ``-w``, or ``-c w`` where scales are free."""
+    if not layer.activation.opposes:
         return []
-    rows = pre.T / pre.norm(dim=0).clamp_min(1e-300)[:, None]
-    if layer.activation is ActivationClass.EVEN_LINEAR:
-        rows = pre.T
-    gap = row_distances(rows, -rows)
-    near = gap <= OPPOSITE * rows.norm(dim=1)[:, None]
+    rows, _ = layer.comparable(network.state)
+    near = row_distances(rows, layer.opposite(network.state, rows)) <= OPPOSITE * rows.norm(dim=1)[:, None]
     return [(i, k) for i in units for k in units if i < k and bool(near[i, k])]
 
 
 def _channels(network: Network, layer: HiddenLayer, inputs: Tensor, units: list[int]) -> list[tuple[int, int]]:
     """Pairs whose joint effect is that of one unit and its derivative."""
-    state = state_of(network)
+    state = network.state
     rows, out = layer.incoming(state), layer.outgoing(state)
     size, send = rows.norm(dim=1), out.norm(dim=1)
     distance = row_distances(rows, rows) / torch.maximum(size[:, None], size[None])
@@ -153,13 +153,13 @@ def channel_error(network: Network, layer: HiddenLayer, inputs: Tensor, pair: tu
         inputs: on which the functions are compared.
         pair: two units.
     """
-    (i, k), state, step = pair, state_of(network), 1e-4
+    (i, k), state, step = pair, network.state, 1e-4
     rows, out = layer.incoming(state), layer.outgoing(state)
     values = unit_values(network, layer.group, inputs)
     middle, half = (rows[i] + rows[k]) / 2, (rows[i] - rows[k]) / 2
     moved = rows.clone()
     moved[i], moved[k] = middle + step * half, middle - step * half
-    near = unit_values(at_state(network, layer.with_incoming(state, moved)), layer.group, inputs)
+    near = unit_values(network.at_state(layer.with_incoming(state, moved)), layer.group, inputs)
     center, slope = (near[:, i] + near[:, k]) / 2, (near[:, i] - near[:, k]) / (2 * step)
     pair_sum = values[:, [i]] * out[i] + values[:, [k]] * out[k]
     derivative = slope[:, None] * (out[i] - out[k])
