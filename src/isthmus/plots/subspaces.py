@@ -72,7 +72,7 @@ def plot_students(record: StudentRuns) -> Figure:
         left.set_xticks(spots, [str(m) for m in record.width])
         left.set_xlabel("width of the student")
         left.set_ylabel("final loss (log)")
-        left.set_title(f"runs below {record.zero:g}, above: of how many")
+        left.set_title(f"runs below {record.zero:g} of all ({record.scale} scale)")
         _kinds(right, record)
     return made
 

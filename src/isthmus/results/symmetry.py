@@ -152,6 +152,7 @@ class StudentRuns(Record):
         zero: loss below which a run counts as at zero.
         inputs: number of training inputs.
         steps: evaluations allowed for each run.
+        scale: `smoke`, `desk` or `paper`.
     """
 
     schema: ClassVar[str] = "symmetry/students"
@@ -171,6 +172,7 @@ class StudentRuns(Record):
     zero: float
     inputs: int
     steps: int
+    scale: str
 
 
 @dataclass(frozen=True, kw_only=True)

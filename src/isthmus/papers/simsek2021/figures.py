@@ -1,81 +1,118 @@
-"""The paper's experiments at desk scale: what joins the minima, who outnumbers whom, and students of many widths.
+"""The paper's experiments: what joins the minima, who outnumbers whom, and students of many widths.
 
-    python -m isthmus.papers.simsek2021.figures FOLDER
+    python -m isthmus.papers.simsek2021.figures FOLDER [smoke|desk|paper]
 
-writes the records and the figures. The authors trained with long Adam runs; here Levenberg-Marquardt goes to rounding level.
+writes the records and the figures. At desk scale (the default) Levenberg-Marquardt goes to rounding level in minutes; at paper
+scale the students are trained as the authors did, by up to a million steps of Adam and a bounded polish: days of one core.
 """
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components, shortest_path
+from torch import Tensor
 
 from isthmus._core.seeds import Seed, as_seed
 from isthmus._core.status import Status
+from isthmus.claims.claim import ScaleName
 from isthmus.combinatorics.balance import critical_to_minima, crossover_width
 from isthmus.combinatorics.pieces import connectivity_graph
 from isthmus.combinatorics.table import log10
+from isthmus.linops.least_squares import LeastSquares
 from isthmus.model.problem import provenance, versions
-from isthmus.papers.simsek2021.students import grid, random_students, student_problem, teacher, teacher_row, train_students
+from isthmus.papers.simsek2021.students import (
+    grid,
+    random_students,
+    student_problem,
+    teacher,
+    teacher_row,
+    train_long,
+    train_students,
+)
 from isthmus.plots.subspaces import plot_graph, plot_ratios, plot_students
 from isthmus.results.provenance import Cost, Provenance
 from isthmus.results.symmetry import UNIT_KINDS, CountRatios, StudentRuns, SubspaceGraph
 from isthmus.symmetry.reduction import reduce
 
-WIDTHS = (4, 5, 6, 8, 10, 20, 45)
+
+@dataclass(frozen=True)
+class Experiment:
+    """A teacher-student experiment.
+
+    Attributes:
+        scale: its name.
+        widths: of the students.
+        runs: students of each width.
+        examined: width whose zero-loss students are reduced, unit by unit.
+        spacing: of the grid of inputs.
+        train: ``(starts, inputs, targets)`` to where training ends.
+        method: the training in words.
+    """
+
+    scale: ScaleName
+    widths: tuple[int, ...]
+    runs: int
+    examined: int
+    spacing: float
+    train: Callable[[Tensor, Tensor, Tensor], LeastSquares]
+    method: str
 
 
-def student_runs(
-    widths: Sequence[int] = WIDTHS,
-    *,
-    runs: int = 20,
-    examined: int = 10,
-    steps: int = 500,
-    spacing: float = 0.25,
-    seed: Seed | int = 0,
-) -> StudentRuns:
+SCALES = {
+    "smoke": Experiment("smoke", (4, 6), 3, 6, 1.0, partial(train_students, steps=150), "Levenberg-Marquardt, 150 evaluations"),
+    "desk": Experiment(
+        "desk", (4, 5, 6, 8, 10, 20, 45), 20, 10, 0.25, partial(train_students, steps=500), "Levenberg-Marquardt, 500 evaluations"
+    ),
+    "paper": Experiment(
+        "paper", (5, 10, 20, 45), 50, 10, 0.25, train_long, "Adam, up to 10 blocks of 100,000 steps, then SLSQP within +-10"
+    ),
+}
+
+
+def student_runs(experiment: Experiment = SCALES["desk"], *, seed: Seed | int = 0) -> StudentRuns:
     """Train students of the authors' four-unit teacher and examine the units of those that reach zero loss.
 
     Args:
-        widths: of the students; `examined` must be among them.
-        runs: students of each width.
-        examined: width whose zero-loss students are reduced, unit by unit.
-        steps: evaluations allowed for each run.
-        spacing: of the grid of inputs.
+        experiment: which students, how many, and how they are trained.
         seed: names the initializations.
 
     Returns:
         The record.
     """
     started, seed, zero = time.perf_counter(), as_seed(seed), 1e-20
-    inputs = grid(spacing)
+    inputs = grid(experiment.spacing)
     targets = teacher(inputs)
-    ends = {m: train_students(random_students(runs, m, seed.child(m)), inputs, targets, steps=steps) for m in widths}
+    ends = {}
+    for m in experiment.widths:
+        ends[m] = experiment.train(random_students(experiment.runs, m, seed.child(m)), inputs, targets)
     counts, reduced = np.zeros(len(UNIT_KINDS), dtype=np.int64), []
-    for row, loss in zip(ends[examined].points, ends[examined].cost, strict=True):
+    for row, loss in zip(ends[experiment.examined].points, ends[experiment.examined].cost, strict=True):
         if loss < zero:
             found = reduce(student_problem(row, inputs, targets))
             reduced.append(found.widths[0])
             for role in found.roles[0]:
                 counts[UNIT_KINDS.index(role.kind)] += 1
     return StudentRuns(
-        width=np.array(widths),
-        loss=np.stack([ends[m].cost.numpy() for m in widths]),
+        width=np.array(experiment.widths),
+        loss=np.stack([ends[m].cost.numpy() for m in experiment.widths]),
         kind_count=counts,
         reduced=np.array(reduced, dtype=np.int64),
         teacher=len(teacher_row()) // 3,
-        examined=examined,
+        examined=experiment.examined,
         zero=zero,
         inputs=len(inputs),
-        steps=steps,
+        steps=max(end.steps for end in ends.values()),
+        scale=experiment.scale,
         status=Status.CONVERGED,
-        method=f"batched Levenberg-Marquardt, {steps} evaluations, Glorot-uniform starts; units by isthmus.reduce",
-        error=f"{runs} seeds for each width",
+        method=f"{experiment.method}; Glorot-uniform starts; units by isthmus.reduce",
+        error=f"{experiment.runs} seeds for each width",
         cost=Cost(seconds=time.perf_counter() - started),
         provenance=provenance(student_problem(teacher_row(), inputs, targets), seed),
     )
@@ -139,9 +176,9 @@ def count_ratios(minimal: Sequence[int] = (2, 4, 8, 16, 32), extra: int = 24) ->
     )
 
 
-def main(folder: str) -> None:
+def main(folder: str, scale: str = "desk") -> None:
     """Measure, save the records and draw."""
-    graph, ratios, students = subspace_graph(3, 4), count_ratios(), student_runs()
+    graph, ratios, students = subspace_graph(3, 4), count_ratios(), student_runs(SCALES[scale])
     drawn = {"graph": plot_graph(graph), "ratios": plot_ratios(ratios), "students": plot_students(students)}
     for (name, figure), record in zip(drawn.items(), (graph, ratios, students), strict=True):
         record.save(Path(folder) / f"{name}.safetensors")
@@ -149,4 +186,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

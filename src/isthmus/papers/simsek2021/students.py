@@ -1,4 +1,4 @@
-"""The authors' teacher and students of many widths, trained many at a time by Levenberg-Marquardt.
+"""The authors' teacher and students of many widths, trained many at a time: by Levenberg-Marquardt, or by the authors' own protocol.
 
 A student is ``f(x) = sum_i a_i g(w_i . x)`` without biases, ``g(z) = sigmoid(4 z) + softplus(z)``; its parameters lie in one
 row: all w_i1, all w_i2, all a_i.
@@ -7,6 +7,7 @@ row: all w_i1, all w_i2, all a_i.
 import math
 
 import torch
+from scipy import optimize
 from torch import Tensor, nn
 
 from isthmus._core.seeds import Seed
@@ -64,17 +65,32 @@ def normal_equations(points: Tensor, inputs: Tensor, targets: Tensor) -> tuple[T
         targets: ``(n,)``.
     """
     b, width = len(points), points.shape[1] // 3
-    w, a = points[:, : 2 * width].reshape(b, 2, width), points[:, 2 * width :]
-    scale = 1 / math.sqrt(len(inputs))
     jacobian = torch.empty(b, 3 * width, len(inputs), dtype=points.dtype)
+    value, slope, r = _responses(points, inputs, targets)
     first, second = inputs.T.contiguous()
-    value, slope = activation(torch.matmul(w.mT, torch.stack([first, second])))
-    r = (torch.matmul(a[:, None, :], value)[:, 0] - targets) * scale
-    slope *= (a * scale)[:, :, None]
+    scale = 1 / math.sqrt(len(inputs))
+    slope *= (points[:, 2 * width :] * scale)[:, :, None]
     torch.mul(slope, first, out=jacobian[:, :width])
     torch.mul(slope, second, out=jacobian[:, width : 2 * width])
     torch.mul(value, scale, out=jacobian[:, 2 * width :])
     return r.square().sum(dim=1), torch.bmm(r[:, None], jacobian.mT)[:, 0], torch.bmm(jacobian, jacobian.mT)
+
+
+def gradients(points: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Loss ``|r|^2 (b,)`` and its gradient ``2 J^T r (b, p)`` without the Jacobian; arguments as in `normal_equations`."""
+    width = points.shape[1] // 3
+    value, slope, r = _responses(points, inputs, targets)
+    loss, r = r.square().sum(dim=1), r * (2 / math.sqrt(len(inputs)))
+    inner = (slope * points[:, 2 * width :, None] * r[:, None]) @ inputs
+    return loss, torch.cat([inner[..., 0], inner[..., 1], (value @ r[..., None])[..., 0]], dim=1)
+
+
+def _responses(points: Tensor, inputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """``g`` and ``g'`` of every unit, ``(b, width, n)``, and the residual ``(b, n)``."""
+    b, width = len(points), points.shape[1] // 3
+    value, slope = activation(torch.matmul(points[:, : 2 * width].reshape(b, 2, width).mT, inputs.T.contiguous()))
+    output = torch.matmul(points[:, None, 2 * width :], value)[:, 0]
+    return value, slope, (output - targets) * (1 / math.sqrt(len(inputs)))
 
 
 def train_students(starts: Tensor, inputs: Tensor, targets: Tensor, *, steps: int = 500, slope: float = _SLOPE) -> LeastSquares:
@@ -98,6 +114,52 @@ def train_students(starts: Tensor, inputs: Tensor, targets: Tensor, *, steps: in
         torch.cat([part.converged for part in parts]),
         max(part.steps for part in parts),
     )
+
+
+def train_long(
+    starts: Tensor, inputs: Tensor, targets: Tensor, *, blocks: int = 10, block: int = 100_000, polish: int = 10_000
+) -> LeastSquares:
+    """The authors' protocol: long full-batch Adam, then SLSQP in a box.
+
+    Adam at step size 1e-3 / (1 + i) in block i; a student whose mean loss over a block is below 1e-7 leaves. Then sequential
+    quadratic programming within +-10 (theirs was bounded by time, 1e3 to 1e4 s a run, ours by iterations).
+
+    Args:
+        starts: ``(b, 3 width)``.
+        inputs: ``(n, 2)``.
+        targets: ``(n,)``.
+        blocks: of Adam.
+        block: steps in each.
+        polish: iterations of SLSQP.
+    """
+    points, ends, active = starts.clone(), starts.clone(), torch.ones(len(starts), dtype=torch.bool)
+    descent = torch.optim.Adam([points], lr=1e-3)
+    for index in range(blocks):
+        descent.param_groups[0]["lr"] = 1e-3 / (1 + index)
+        total = torch.zeros(len(points), dtype=points.dtype)
+        for _ in range(block):
+            loss, points.grad = gradients(points, inputs, targets)
+            descent.step()
+            total += loss
+        ends[active] = points[active]
+        active &= total / block >= 1e-7
+        if not bool(active.any()):
+            break
+    found = [_boxed(row, inputs, targets, polish) for row in ends]
+    ends = torch.stack([torch.as_tensor(one.x, dtype=points.dtype) for one in found])
+    cost, slope = gradients(ends, inputs, targets)
+    done = torch.tensor([bool(one.success) for one in found])
+    return LeastSquares(ends, cost, slope.norm(dim=1) / 2, done, blocks * block)
+
+
+def _boxed(row: Tensor, inputs: Tensor, targets: Tensor, iterations: int) -> optimize.OptimizeResult:
+    def value_and_slope(vector: object) -> tuple[float, object]:
+        loss, slope = gradients(torch.as_tensor(vector)[None], inputs, targets)
+        return float(loss[0]), slope[0].numpy()
+
+    start = row.clamp(-10, 10).numpy()
+    options = {"maxiter": iterations, "ftol": 1e-32}
+    return optimize.minimize(value_and_slope, start, jac=True, method="SLSQP", bounds=[(-10, 10)] * len(row), options=options)
 
 
 def student_module(row: Tensor) -> nn.Sequential:
