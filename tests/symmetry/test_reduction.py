@@ -75,6 +75,41 @@ def test_zero_functions_of_a_symmetry_class_need_the_class(bias: bool) -> None:
     assert [layer.size for layer in shrunk(plain, X).layers] == [5]
 
 
+@pytest.mark.parametrize("name", ["gelu", "relu"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_opposite_units_whose_linear_parts_cancel_go(name: str, bias: bool) -> None:
+    """Three pairs +-w_i with w_1 + w_2 + w_3 = 0 and outgoing vectors a, -a: zero for an even plus linear activation."""
+    w = torch.randn(3, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows = torch.stack([w[0], -w[0], w[1], -w[1], -w[0] - w[1], w[0] + w[1], w[2]])
+    if name == "relu":
+        rows[1] *= 2
+    out = torch.tensor([[0.7, -0.7, 0.7, -0.7, 0.7, -0.7, 1.0]], dtype=torch.float64).T
+    out[1] /= 2 if name == "relu" else 1
+    module = dense([3, 7, 1], name).module
+    module[2] = nn.Linear(7, 1, bias=bias).double()
+    found = shrunk(with_rows(Network(module), rows, out), X)
+    assert [role.kind for role in found.roles[0]] == ["opposite"] * 6 + ["distinct"]
+    assert found.change <= 1e-13
+    other = with_rows(dense([3, 7, 1], "g"), rows, out)
+    assert [layer.size for layer in shrunk(other, X).layers] == [7]
+
+
+@pytest.mark.parametrize("name", ["gelu", "relu"])
+def test_of_opposite_pairs_as_many_stay_whole_as_the_linear_parts_need(name: str) -> None:
+    """Five generic pairs on three inputs: their incoming vectors span three dimensions, so two pairs can give up a unit."""
+    w = torch.randn(5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    out = torch.randn(10, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    network = with_rows(dense([3, 10, 2], name), torch.cat([w, -w]), out)
+    found = shrunk(network, X)
+    assert [layer.size for layer in found.layers] == [8]
+    assert collections.Counter(role.kind for role in found.roles[0]) == {"distinct": 8, "opposite": 2}
+    assert found.change <= 1e-12
+    problem = Problem(network, X, torch.sin(X[:, :2]), nn.MSELoss())
+    record = unit_taxonomy(problem, reduce(problem, tolerances=(1e-9,), steps=5))
+    assert kinds(record) == ["opposite"] * 10
+    assert record.minimal == [8]
+
+
 def test_dead_constant_scaled_and_parked_units() -> None:
     network = dense([3, 6, 2], "relu")
     layer, state = hidden_layers(network, X)[0], network.state

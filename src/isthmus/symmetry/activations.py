@@ -65,11 +65,13 @@ class UnitFunction:
         carried: the slots, or single blocks of them, that carry the factor: incoming weights and bias, the scale and shift of a
             BatchNorm behind them, the value branch of a gated unit or of an attention head.
         center: ``sigma(0)`` where ``sigma(z) + sigma(-z)`` is constant, else 0.
+        slope: s of ``sigma(z) - sigma(-z) = s z`` where that holds, else 0.
     """
 
     activation: ActivationClass
     carried: tuple[Part, ...]
     center: float = 0.0
+    slope: float = 0.0
 
 
 def unit_values(network: Network, group: UnitGroup, inputs: Tensor, replace: Callable[[Tensor], Tensor] | None = None) -> Tensor:
@@ -132,8 +134,8 @@ def unit_function(network: Network, group: UnitGroup, inputs: Tensor) -> UnitFun
         found = [UnitFunction(ActivationClass.LINEAR_FACTOR, tuple(branch)) for branch in _branches(group)]
     else:
         state, carriers = _with_neutral_norm(network, group)
-        kind, center = _activation_class(network.at_state(state), group, inputs)
-        found = [UnitFunction(kind, tuple((slot, None) for slot in carriers), center)]
+        kind, center, slope = _activation_class(network.at_state(state), group, inputs)
+        found = [UnitFunction(kind, tuple((slot, None) for slot in carriers), center, slope)]
     for candidate in found:
         if candidate.activation is not ActivationClass.NONE and _confirmed(network, group, inputs[:_FEW], candidate):
             return candidate
@@ -141,8 +143,8 @@ def unit_function(network: Network, group: UnitGroup, inputs: Tensor) -> UnitFun
     return UnitFunction(ActivationClass.NONE, ())
 
 
-def _activation_class(network: Network, group: UnitGroup, inputs: Tensor) -> tuple[ActivationClass, float]:
-    """The class of the function between a layer's output and its readers, and its center."""
+def _activation_class(network: Network, group: UnitGroup, inputs: Tensor) -> tuple[ActivationClass, float, float]:
+    """The class of the function between a layer's output and its readers, its center and its slope."""
     probe = inputs[:1].repeat(_POINTS, *[1] * (inputs.ndim - 1))
     chosen: list[Tensor] = []
 
@@ -158,17 +160,17 @@ def _activation_class(network: Network, group: UnitGroup, inputs: Tensor) -> tup
     if not bool(torch.isfinite(torch.cat([plus, minus])).all()):
         raise UnsupportedLayer(f"The activation of {group.name} is not finite on values of size 5; its symmetry is unknown.")
     if _small(plus + minus, plus):
-        return ActivationClass.ODD, 0.0
+        return ActivationClass.ODD, 0.0, 0.0
     if _small(plus + minus - (plus + minus)[0, 0], plus):
-        return ActivationClass.ODD_CONSTANT, float((plus + minus)[0, 0]) / 2
+        return ActivationClass.ODD_CONSTANT, float((plus + minus)[0, 0]) / 2, 0.0
     z = chosen[0].reshape(-1, 1)
     if len(plus) % len(z) == 0:
         z = z.repeat(len(plus) // len(z), 1)
         slope = ((plus - minus) * z).sum() / (z.square().sum() * group.size)
         if _small(plus - minus - slope * z, plus):
             scaling = _small(twice - 2 * plus, plus)
-            return (ActivationClass.POSITIVE_SCALING if scaling else ActivationClass.EVEN_LINEAR), 0.0
-    return ActivationClass.NONE, 0.0
+            return (ActivationClass.POSITIVE_SCALING if scaling else ActivationClass.EVEN_LINEAR), 0.0, float(slope)
+    return ActivationClass.NONE, 0.0, 0.0
 
 
 def _confirmed(network: Network, group: UnitGroup, inputs: Tensor, found: UnitFunction) -> bool:

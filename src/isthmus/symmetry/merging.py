@@ -15,7 +15,7 @@ from isthmus.symmetry.activations import ActivationClass, unit_values
 from isthmus.symmetry.layers import HiddenLayer, select_units
 from isthmus.symmetry.rows import row_distances
 
-Dropped = Literal["parked", "zero group", "dead", "constant"]
+Dropped = Literal["parked", "zero group", "dead", "constant", "opposite"]
 _ROWS = 2048
 
 

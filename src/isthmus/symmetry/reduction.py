@@ -12,6 +12,7 @@ from isthmus.model.problem import Problem
 from isthmus.model.resizing import output_difference
 from isthmus.symmetry.layers import HiddenLayer, hidden_layers
 from isthmus.symmetry.merging import Cluster, Dropped, clusters, merged
+from isthmus.symmetry.opposites import relieved
 from isthmus.symmetry.refitting import quick, refitted
 
 TOLERANCES = (1e-9, 1e-6, 1e-4, 1e-3, 1e-2, 3e-2, 1e-1)
@@ -27,9 +28,10 @@ class UnitRole:
 
     Attributes:
         kind: ``distinct``, ``copy`` (shares its values with others), or why it leaves nothing: ``parked`` (nothing reads it),
-            ``zero group`` (outgoing vectors cancel), ``dead`` (zero on all inputs), ``constant``.
-        group: number of the irreducible unit that it belongs to; zero-type groups have numbers after those; -1 for dead and
-            constant units.
+            ``zero group`` (outgoing vectors cancel), ``dead`` (zero on all inputs), ``constant``, ``opposite`` (another unit of
+            the opposite incoming vector carries the nonlinear part of both, and the linear one cancels or others carry it).
+        group: number of the irreducible unit that it belongs to; zero-type groups have numbers after those; -1 for dead,
+            constant and opposite units.
         factor: its value over that of its group's first unit: 1, -1 (opposite sign), or a positive scale.
     """
 
@@ -176,6 +178,8 @@ def shrunk(network: Network, inputs: Tensor, *, tolerance: float = 1e-9) -> Shru
         changed = False
         for index, layer in enumerate(layers):
             found = clusters(small, layer, inputs, tolerance)
+            if all(cluster.kind is None and len(cluster.members) == 1 for cluster in found):
+                small, found = relieved(small, layer, tolerance)
             kept = sum(cluster.kind is None for cluster in found)
             if kept == layer.size or kept == 0:
                 continue

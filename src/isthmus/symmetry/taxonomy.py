@@ -16,6 +16,7 @@ from isthmus.results.provenance import Cost
 from isthmus.results.symmetry import UNIT_KINDS, UnitTaxonomy
 from isthmus.symmetry.activations import ActivationClass, unit_values
 from isthmus.symmetry.layers import HiddenLayer, examined_layers
+from isthmus.symmetry.opposites import opposite_pairs
 from isthmus.symmetry.reduction import Reduction, UnitRole, reduce
 from isthmus.symmetry.rows import row_distances
 
@@ -112,21 +113,12 @@ def _labels(problem: Problem, layer: HiddenLayer, roles: tuple[UnitRole, ...]) -
     network, inputs = problem.network, problem.inputs
     values, out = unit_values(network, layer.group, inputs), layer.outgoing(network.state)
     distinct = [unit for unit, role in enumerate(roles) if role.kind == "distinct"]
-    for pair in _opposite(network, layer, distinct):
-        kinds[list(pair)] = UNIT_KINDS.index("opposite")
+    for pair in opposite_pairs(network, layer, OPPOSITE):
+        kinds[[unit for unit in pair if unit in distinct]] = UNIT_KINDS.index("opposite")
     for pair in _channels(network, layer, inputs, distinct):
         kinds[list(pair)] = UNIT_KINDS.index("channel")
     strength = values.square().mean(dim=0).sqrt() * out.norm(dim=1)
     return kinds, (strength / strength.max().clamp_min(1e-300)).cpu().numpy()
-
-
-def _opposite(network: Network, layer: HiddenLayer, units: list[int]) -> list[tuple[int, int]]:
-    """Pairs with incoming vectors ``w`` and ``-w``, or ``-c w`` where scales are free."""
-    if not layer.activation.opposes:
-        return []
-    rows, _ = layer.comparable(network.state)
-    near = row_distances(rows, layer.opposite(network.state, rows)) <= OPPOSITE * rows.norm(dim=1)[:, None]
-    return [(i, k) for i in units for k in units if i < k and bool(near[i, k])]
 
 
 def _channels(network: Network, layer: HiddenLayer, inputs: Tensor, units: list[int]) -> list[tuple[int, int]]:
