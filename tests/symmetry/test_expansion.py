@@ -48,6 +48,14 @@ def test_classes_of_more_activations_and_of_norms_between() -> None:
         assert hidden_layers(Network(shifted).eval(), X)[0].activation is expected  # the norm's scale and shift carry the sign
 
 
+def test_scales_pass_through_pooling_and_opposite_units_do_not() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(27, 2)).double()
+    (layer,) = hidden_layers(Network(module), inputs(6, 64).reshape(6, 1, 8, 8))
+    assert (layer.activation, layer.function.slope) == (ActivationClass.POSITIVE_SCALING, 0.0)
+    (plain,) = hidden_layers(dense([3, 4, 2], "relu"), X)
+    assert plain.function.slope == pytest.approx(1)
+
+
 def test_convolutions_are_rows_too() -> None:
     module = nn.Sequential(
         nn.Conv2d(1, 4, 3),

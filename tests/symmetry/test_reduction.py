@@ -104,7 +104,8 @@ def test_of_opposite_pairs_as_many_stay_whole_as_the_linear_parts_need(name: str
     assert [layer.size for layer in found.layers] == [8]
     assert collections.Counter(role.kind for role in found.roles[0]) == {"distinct": 8, "opposite": 2}
     assert found.change <= 1e-12
-    problem = Problem(network, X, torch.sin(X[:, :2]), nn.MSELoss())
+    assert [layer.size for layer in shrunk(network, X, opposites=False).layers] == [10]
+    problem = Problem(network, X, network(X), nn.MSELoss())
     record = unit_taxonomy(problem, reduce(problem, tolerances=(1e-9,), steps=5))
     assert kinds(record) == ["opposite"] * 10
     assert record.minimal == [8]

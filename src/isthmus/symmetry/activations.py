@@ -35,7 +35,7 @@ class ActivationClass(enum.Enum):
     ODD = "sigma(-z) = -sigma(z)"
     ODD_CONSTANT = "sigma(z) + sigma(-z) is constant"
     EVEN_LINEAR = "sigma(z) - sigma(-z) is proportional to z"
-    POSITIVE_SCALING = "sigma(c z) = c sigma(z) for c > 0, and sigma(z) - sigma(-z) is proportional to z"
+    POSITIVE_SCALING = "sigma(c z) = c sigma(z) for c > 0"
     LINEAR_FACTOR = "one factor of the unit is linear, so that every multiple of it can be undone"
 
     @property
@@ -47,11 +47,6 @@ class ActivationClass(enum.Enum):
     def scales(self) -> bool:
         """Whether a unit's positive multiples can be undone by its outgoing vector."""
         return self in {ActivationClass.POSITIVE_SCALING, ActivationClass.LINEAR_FACTOR}
-
-    @property
-    def opposes(self) -> bool:
-        """Whether units of opposite sign carry one nonlinear function and a linear one."""
-        return self in {ActivationClass.POSITIVE_SCALING, ActivationClass.EVEN_LINEAR}
 
 
 @dataclass(frozen=True)
@@ -114,7 +109,7 @@ def unit_function(network: Network, group: UnitGroup, inputs: Tensor) -> UnitFun
 
     Neurons and channels: the layer's output is replaced by random values and their opposites, a BatchNorm behind it is set to
     pass them on, and what the readers receive is compared; an identity counts when it holds to 1e-10 of the largest value for
-    every unit. Where positions mix on the way (pooling), no statement that needs ``z`` itself is made. Gated units and heads:
+    every unit. Where positions mix on the way (pooling), nothing is said that needs ``z`` itself. Gated units and heads:
     each branch of the incoming weights is tried as the linear factor. The answer is confirmed at noisy parameters.
 
     Args:
@@ -163,14 +158,19 @@ def _activation_class(network: Network, group: UnitGroup, inputs: Tensor) -> tup
         return ActivationClass.ODD, 0.0, 0.0
     if _small(plus + minus - (plus + minus)[0, 0], plus):
         return ActivationClass.ODD_CONSTANT, float((plus + minus)[0, 0]) / 2, 0.0
-    z = chosen[0].reshape(-1, 1)
-    if len(plus) % len(z) == 0:
-        z = z.repeat(len(plus) // len(z), 1)
-        slope = ((plus - minus) * z).sum() / (z.square().sum() * group.size)
-        if _small(plus - minus - slope * z, plus):
-            scaling = _small(twice - 2 * plus, plus)
-            return (ActivationClass.POSITIVE_SCALING if scaling else ActivationClass.EVEN_LINEAR), 0.0, float(slope)
-    return ActivationClass.NONE, 0.0, 0.0
+    slope = _odd_slope(plus - minus, chosen[0].reshape(-1, 1))
+    if _small(twice - 2 * plus, plus):
+        return ActivationClass.POSITIVE_SCALING, 0.0, slope or 0.0
+    return (ActivationClass.NONE, 0.0, 0.0) if slope is None else (ActivationClass.EVEN_LINEAR, 0.0, slope)
+
+
+def _odd_slope(difference: Tensor, z: Tensor) -> float | None:
+    """The s of ``sigma(z) - sigma(-z) = s z``; None where it is not so, or positions mix on the way."""
+    if len(difference) % len(z):
+        return None
+    z = z.repeat(len(difference) // len(z), 1)
+    slope = (difference * z).sum() / (z.square().sum() * difference.shape[1])
+    return float(slope) if _small(difference - slope * z, difference) else None
 
 
 def _confirmed(network: Network, group: UnitGroup, inputs: Tensor, found: UnitFunction) -> bool:

@@ -24,7 +24,7 @@ def opposite_pairs(network: Network, layer: HiddenLayer, tolerance: float) -> li
         layer: at its present size.
         tolerance: distance over the norm.
     """
-    if not layer.activation.opposes:
+    if not layer.function.slope:
         return []
     rows, _ = layer.comparable(network.state)
     near = row_distances(rows, layer.opposite(network.state, rows)) <= tolerance * rows.norm(dim=1)[:, None]

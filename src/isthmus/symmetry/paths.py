@@ -94,7 +94,7 @@ def zero_loss_path(
         raise ShapeError("The two networks have different architectures; a path needs one parameter space for both.")
     inputs = inputs.double() if inputs.is_floating_point() else inputs
     layers = hidden_layers(start, inputs)
-    small = shrunk(start, inputs)
+    small = shrunk(start, inputs, opposites=False)
     manifold = ExpansionManifold(small.network, small.layers, tuple(layer.size for layer in layers))
     places = [locate(manifold, one, inputs, tolerance=tolerance) for one in (start, end)]
     if places[0] is None or places[1] is None:

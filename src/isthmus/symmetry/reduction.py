@@ -156,7 +156,7 @@ def reduce(problem: Problem, *, tolerances: Sequence[float] = TOLERANCES, steps:
     )
 
 
-def shrunk(network: Network, inputs: Tensor, *, tolerance: float = 1e-9) -> Shrunk:
+def shrunk(network: Network, inputs: Tensor, *, tolerance: float = 1e-9, opposites: bool = True) -> Shrunk:
     """Join and drop redundant units in every hidden layer until nothing changes any more.
 
     Layers are visited from the inputs on, again and again, because a unit that is dropped in one layer may make units
@@ -166,6 +166,7 @@ def shrunk(network: Network, inputs: Tensor, *, tolerance: float = 1e-9) -> Shru
         network: in float64 and evaluation mode.
         inputs: on which values are compared.
         tolerance: relative.
+        opposites: also relieve opposite units of an even plus linear activation, which changes the outgoing vectors of others.
 
     Returns:
         The smaller network with every unit's role.
@@ -178,7 +179,7 @@ def shrunk(network: Network, inputs: Tensor, *, tolerance: float = 1e-9) -> Shru
         changed = False
         for index, layer in enumerate(layers):
             found = clusters(small, layer, inputs, tolerance)
-            if all(cluster.kind is None and len(cluster.members) == 1 for cluster in found):
+            if opposites and all(cluster.kind is None and len(cluster.members) == 1 for cluster in found):
                 small, found = relieved(small, layer, tolerance)
             kept = sum(cluster.kind is None for cluster in found)
             if kept == layer.size or kept == 0:

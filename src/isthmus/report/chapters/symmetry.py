@@ -59,12 +59,13 @@ def _figures(records: Records) -> list[Plate]:
     record: UnitTaxonomy = records[_UNITS]
     kinds = ", ".join(f"{n} {name}" for name, n in record.counts.items())
     tried = ", ".join(f"{t:g}" for t in record.tolerance)
+    left_out = f" Left out: {'; '.join(record.left_out)}." if record.left_out else ""
     plates = [
         Plate(
             "units",
             f"Every hidden unit at the end of training: {kinds}. Effect: root mean square value times the norm of what reads it, over the "
             f"layer's largest, on {count(record.samples)} training examples. Units are joined when their values agree (distances tried: "
-            f"{tried}) and a refit of the smaller network reaches the same loss and outputs; the distance alone decides nothing.",
+            f"{tried}) and a refit of the smaller network reaches the same loss and outputs; the distance alone decides nothing.{left_out}",
             lambda: plot_taxonomy(record),
             "Effect of every hidden unit, layer by layer, marked by what the unit is",
             record,
