@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from isthmus.symmetry.alignment import align, random_equivalent
     from isthmus.symmetry.expansion import expansion_manifold
     from isthmus.symmetry.matching_methods import ActivationMatching, Sinkhorn, WeightMatching
+    from isthmus.symmetry.membership import locate
     from isthmus.symmetry.paths import zero_loss_path
     from isthmus.symmetry.profile import path_profile
     from isthmus.symmetry.reduction import reduce
@@ -144,6 +145,7 @@ _NAMES = {
     "lift_depth": "isthmus.embedding.depth",
     "linearized_children": "isthmus.studies.linearized",
     "load_record": "isthmus.results.catalog",
+    "locate": "isthmus.symmetry.membership",
     "loss_along_line": "isthmus.curvature.lines",
     "measured_regime": "isthmus.embedding.regime",
     "minima_subspaces": "isthmus.combinatorics.subspaces",
@@ -246,6 +248,7 @@ __all__ = [
     "lift_depth",
     "linearized_children",
     "load_record",
+    "locate",
     "loss_along_line",
     "measured_regime",
     "minima_subspaces",

@@ -18,7 +18,7 @@ from isthmus.model.units import UnitStructure, moved_state, unit_structure
 from isthmus.results.curvature import ErrorBarrier
 from isthmus.results.provenance import Cost
 from isthmus.results.symmetry_alignment import NetworkAlignment
-from isthmus.symmetry.alignment_gauge import Gauge, Symmetries, at, unit_gauge, unit_scales
+from isthmus.symmetry.alignment_gauge import Gauge, Symmetries, unit_gauge, unit_scales
 from isthmus.symmetry.matching import Assignment, Pairing
 from isthmus.symmetry.matching_methods import MatchingMethod, MatchingTask, WeightMatching
 
@@ -105,7 +105,7 @@ def align(
     compared = compare(a, b, symmetries)
     found, objectives = method.match(compared.task, seed)
     state, factors = _moved(compared, found)
-    moved = at(compared.other.to(torch.float64), state)
+    moved = compared.other.to(torch.float64).at_state(state)
     change = verify_same_function(compared.other, moved, a.inputs)
     aligned = moved.to(compared.other.dtype)
     barriers = _barriers(a, compared.other, aligned, barrier) if barrier is not None else None
@@ -148,7 +148,7 @@ def compare(a: Problem, b: nn.Module | Network | Problem | Mapping[str, Tensor] 
         )
     gauges = tuple(unit_gauge(a.network, group, few, symmetries) for group in structure.groups)
     sizes = tuple(group.size for group in structure.groups)
-    (mine, norms), (theirs, other_norms) = (unit_scales(_whole(network), sizes, gauges) for network in (a.network, other))
+    (mine, norms), (theirs, other_norms) = (unit_scales(network.state, sizes, gauges) for network in (a.network, other))
     own = set(a.network.parameters)
     slots = tuple(tuple(slot for slot in group.slots if slot.tensor in own) for group in structure.groups)
     flips = tuple(
@@ -178,8 +178,8 @@ def random_equivalent(problem: Problem, *, seed: Seed | int, symmetries: Symmetr
         permutations.append(torch.from_numpy(draw.permutation(size)))
         signs, scales = draw.choice([-1.0, 1.0], size), np.exp(0.5 * draw.standard_normal(size))
         factors.append(torch.from_numpy(np.where(gauge.odd, signs, 1.0) * np.where(gauge.scalable, scales, 1.0)))
-    state = _transformed(_whole(compared.other.to(torch.float64)), compared, permutations, factors)
-    moved = at(compared.other.to(torch.float64), state)
+    state = _transformed(compared.other.to(torch.float64).state, compared, permutations, factors)
+    moved = compared.other.to(torch.float64).at_state(state)
     verify_same_function(compared.other, moved, problem.inputs)
     return moved.to(problem.network.dtype)
 
@@ -218,16 +218,12 @@ def _network(a: Problem, b: nn.Module | Network | Problem | Mapping[str, Tensor]
     return a.network.at({k: v for k, v in b.items() if k not in own}, {**own, **{k: v for k, v in b.items() if k in own}})
 
 
-def _whole(network: Network) -> dict[str, Tensor]:
-    return {**network.buffers, **network.parameters}
-
-
 def _moved(compared: Comparison, found: Assignment) -> tuple[dict[str, Tensor], list[Tensor]]:
     """The second network's tensors in float64 after the assignment, at the first one's scales; and the factors."""
     factors = []
     for order, sign, mine, theirs in zip(found.permutations, found.signs, *compared.norms, strict=True):
         factors.append(sign.double() * mine / theirs[order])
-    state = _whole(compared.other.to(torch.float64))
+    state = compared.other.to(torch.float64).state
     return _transformed(state, compared, found.permutations, factors), factors
 
 

@@ -1,6 +1,6 @@
 """Which units may change their sign or their scale without changing the function, and a scale that two networks share."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,8 +11,9 @@ from isthmus._core.errors import UnsupportedLayer
 from isthmus._core.seeds import Seed
 from isthmus.linops.random import gaussian, rademacher
 from isthmus.model.network import Network
-from isthmus.model.units import Slot, UnitGroup, unit_rows
+from isthmus.model.units import Slot, UnitGroup
 from isthmus.symmetry.matching import scaled_state
+from isthmus.symmetry.rows import rows_at
 
 Freedom = Literal["none", "sign", "positive", "both"]
 Symmetries = Literal["permutations", "signs", "all"]
@@ -115,15 +116,10 @@ def _is_free(network: Network, gauge: Gauge, size: int, inputs: Tensor, *, sign:
         }
         state = scaled_state({**exact.buffers, **noisy}, gauge.makers, torch.full((size,), magnitude, dtype=torch.float64))
         factors = rademacher((size,), seed, torch.float64) if sign else (3 * gaussian((size,), seed, torch.float64)).exp()
-        one, other = (at(exact, s)(inputs) for s in (state, gauge.apply(state, factors)))
+        one, other = (exact.at_state(s)(inputs) for s in (state, gauge.apply(state, factors)))
         if not bool((one - other).abs().max() <= _EXACT * one.abs().max()):
             return False
     return True
-
-
-def at(network: Network, state: Mapping[str, Tensor]) -> Network:
-    """The network at a state of parameters and buffers."""
-    return network.at({k: state[k] for k in network.parameters}, {k: state[k] for k in network.buffers})
 
 
 def unit_scales(
@@ -137,8 +133,7 @@ def unit_scales(
     for size, gauge in zip(sizes, gauges, strict=True):
         norm = torch.ones(size, dtype=torch.float64)
         if gauge.scalable:
-            rows = torch.cat([unit_rows(state[slot.tensor], slot, size).double().cpu() for slot in gauge.makers], dim=1)
-            length = rows.norm(dim=1)
+            length = rows_at(state, gauge.makers, size).double().cpu().norm(dim=1)
             norm = torch.where(length > 0, length, norm)
             state = gauge.apply(state, 1 / norm)
         norms.append(norm)

@@ -96,15 +96,8 @@ def zero_loss_path(
     layers = hidden_layers(start, inputs)
     small = shrunk(start, inputs, opposites=False)
     manifold = ExpansionManifold(small.network, small.layers, tuple(layer.size for layer in layers))
-    places = [locate(manifold, one, inputs, tolerance=tolerance) for one in (start, end)]
-    if places[0] is None or places[1] is None:
-        which = "The first network is not" if places[0] is None else "The second network does not"
-        what = "recovered from its own reduction" if places[0] is None else "reduce to the same irreducible network as the first"
-        raise HypothesisError(
-            f"{which} {what} (units {[layer.size for layer in manifold.layers]}, tolerance {tolerance:g}), so no path of equal "
-            "function is known between them. Compare their outputs, or reduce both with isthmus.reduce and look at the widths."
-        )
-    planner = _Planner(layers, places[0], places[1])
+    places = _located(manifold, (start, end), inputs, tolerance)
+    planner = _Planner(layers, *places)
     states, steps = planner.plan(start.state, end.state)
     path = ZeroLossPath(
         network=start,
@@ -123,6 +116,21 @@ def zero_loss_path(
             "returned. Please report the module."
         )
     return path
+
+
+def _located(
+    manifold: ExpansionManifold, ends: tuple[Network, Network], inputs: Tensor, tolerance: float
+) -> tuple[Membership, Membership]:
+    """Where both ends lie on the expansion manifold of the first one's reduction."""
+    first, second = (locate(manifold, one, inputs, tolerance=tolerance) for one in ends)
+    if first is not None and second is not None:
+        return first, second
+    which = "The first network is not" if first is None else "The second network does not"
+    what = "recovered from its own reduction" if first is None else "reduce to the same irreducible network as the first"
+    raise HypothesisError(
+        f"{which} {what} (units {[layer.size for layer in manifold.layers]}, tolerance {tolerance:g}), so no path of equal "
+        "function is known between them. Compare their outputs, or reduce both with isthmus.reduce and look at the widths."
+    )
 
 
 @dataclass(frozen=True)

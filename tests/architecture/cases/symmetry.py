@@ -5,6 +5,7 @@ from tests.architecture.user import data, problem_of
 
 CASES = {
     "expansion_manifold": lambda module, _: isthmus.expansion_manifold(module, [8], data()[0]).random_pieces(0),
+    "locate": lambda module, _: isthmus.locate(isthmus.expansion_manifold(module, [6], data()[0]), module, data()[0]),
     "zero_loss_path": lambda module, _: isthmus.zero_loss_path(module, module, data()[0]),
     "path_profile": lambda module, _: isthmus.path_profile(
         problem_of(module), isthmus.zero_loss_path(module, module, data()[0]), line_points=3
