@@ -1,14 +1,25 @@
 """Linear operators on torch vectors: a shape, a product, a count of products."""
 
 from abc import ABC, abstractmethod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse.linalg
 import torch
 from torch import Tensor
 
-from isthmus._core.errors import DtypeError, ShapeError
+from isthmus._core.errors import DtypeError, InputError, ShapeError
+
+
+class Operator(Protocol):
+    """What every function here takes: a shape, a dtype, and ``@`` on vectors of torch or of numpy."""
+
+    shape: Any
+    dtype: Any
+
+    def __matmul__(self, other: Any, /) -> Any:
+        """The product with a vector."""
+        ...
 
 
 class LinearOperator(ABC):
@@ -115,3 +126,47 @@ class _Transposed(LinearOperator):
 
     def _rmatmat(self, columns: Tensor) -> Tensor:
         return self._inner._matmat(columns)
+
+
+class _Foreign(SymmetricOperator):
+    """Another library's symmetric operator (curvlinops, scipy, a dense array), column by column."""
+
+    def __init__(self, inner: Operator, dtype: torch.dtype, device: torch.device, *, numpy: bool) -> None:
+        super().__init__(int(inner.shape[0]), dtype, device)
+        self._inner, self._numpy = inner, numpy
+
+    def _matmat(self, columns: Tensor) -> Tensor:
+        products = [self._product(column.contiguous()) for column in columns.unbind(1)]
+        return torch.stack(products, dim=1) if products else torch.empty_like(columns)
+
+    def _product(self, column: Tensor) -> Tensor:
+        if not self._numpy:
+            return (self._inner @ column).detach().reshape(-1)
+        return torch.from_numpy(np.asarray(self._inner @ column.numpy()).reshape(-1)).to(self.dtype)
+
+
+def as_symmetric(operator: Operator) -> SymmetricOperator:
+    """The operator itself if it is ours, else its products wrapped: torch's where its dtype is torch's, else numpy's.
+
+    Whether a foreign operator is symmetric is the caller's word; the eigensolver compares its result with one more
+    product, so that pairs of one that is not leave flagged.
+
+    Raises:
+        InputError: it has no shape, dtype or ``@``.
+        ShapeError: it is not square.
+        DtypeError: its numbers are not float32 or float64.
+    """
+    if isinstance(operator, SymmetricOperator):
+        return operator
+    if not all(hasattr(operator, name) for name in ("shape", "dtype", "__matmul__")):
+        raise InputError(
+            f"A symmetric operator has shape, dtype and @; {type(operator).__name__} lacks one of them. Pass a tensor, an array, "
+            "a scipy LinearOperator, a curvlinops operator, or an object with these three."
+        )
+    if len(operator.shape) != 2 or operator.shape[0] != operator.shape[1]:
+        raise ShapeError(f"A symmetric operator is square; this one has shape {tuple(operator.shape)}.")
+    numpy = not isinstance(operator.dtype, torch.dtype)
+    name = str(np.dtype(operator.dtype)) if numpy else str(operator.dtype).removeprefix("torch.")
+    if name not in ("float32", "float64"):
+        raise DtypeError(f"An operator of float32 or float64 was needed, found {name}.")
+    return _Foreign(operator, getattr(torch, name), torch.device(getattr(operator, "device", "cpu")), numpy=numpy)
