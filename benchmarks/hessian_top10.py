@@ -14,11 +14,11 @@ from torch import nn
 
 from gemm import gemm_peak, seconds
 from isthmus import Problem, hessian_eigenvalues, hessian_operator
-from peers import ask
-from subject import classifier
+from peer import peer
+from peers.subject import classifier
 
 REPEATS = 3
-PEERS = ("hessian-eigenthings", "curvlinops", "pyhessian")
+PEERS = ("hessian_eigenthings", "curvlinops", "pyhessian")
 
 
 def problem(samples: int = 1024) -> Problem:
@@ -32,15 +32,17 @@ def product_flops(samples: int) -> float:
 
 
 def ours(subject: Problem, rtol: float, reference: np.ndarray, one: float) -> float:
-    runs, records = [], []
-    for seed in range(REPEATS):
-        runs.append(
-            seconds(lambda seed=seed: records.append(hessian_eigenvalues(subject, 10, rtol=rtol, seed=seed, verify=False)))
-        )
-    took, error = statistics.median(runs), max(np.abs(record.values / reference - 1).max() for record in records)
-    matvecs = statistics.median(record.cost.matvecs for record in records)
+    records = []
+
+    def run(seed: int) -> float:
+        return seconds(lambda: records.append(hessian_eigenvalues(subject, 10, rtol=rtol, seed=seed, verify=False)))
+
+    took = statistics.median(run(seed) for seed in range(REPEATS))
+    error = max(np.abs(record.values / reference - 1).max() for record in records)
+    products = statistics.median(record.cost.matvecs for record in records)
     sure = min(int(record.converged.sum()) for record in records)
-    print(f"isthmus rtol {rtol:g}: {took:.2f} s = {took / one:.0f} products' time, {matvecs:.0f} products, {sure} of 10 sure, error {error:.1e}")
+    print(f"isthmus rtol {rtol:g}: {took:.2f} s = {took / one:.0f} products' time, {products:.0f} products,", end=" ")
+    print(f"at least {sure} of 10 converged, largest error of {REPEATS} seeds {error:.1e}", flush=True)
     return took
 
 
@@ -57,9 +59,9 @@ def main() -> None:
         json.dump(reference.tolist(), file)
         file.flush()
         for name in PEERS:
-            for row, (spent, error, note) in (ask(name, "top10", file.name) or {}).items():
+            for row, (spent, error, note) in (peer(name, f"curvature_{name}.py", "top10", file.name) or {}).items():
                 mine = took[1e-5] if row.startswith("1e-05") else took[1e-3]
-                print(f"{name} {row}: {spent:.2f} s, error {error:.1e} ({note}); {spent / mine:.2f} times ours")
+                print(f"{name} {row}: {spent:.2f} s, error {error:.1e} ({note}); {spent / mine:.2f} times ours", flush=True)
 
 
 if __name__ == "__main__":

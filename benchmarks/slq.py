@@ -7,7 +7,7 @@ import torch
 from gemm import gemm_peak, seconds
 from hessian_top10 import PEERS, problem
 from isthmus import Seed, hessian_operator, stochastic_lanczos_quadrature
-from peers import ask
+from peer import peer
 
 REPEATS = 3
 
@@ -25,9 +25,9 @@ def main() -> None:
     one = statistics.median(seconds(lambda: operator @ vector) for _ in range(7))
     print(f"GEMM peak {gemm_peak() / 1e9:.1f} GFLOP/s; isthmus: {took:.2f} s = {took / one:.0f} products' time for 120 products")
     for name in PEERS:
-        spent = ask(name, "slq")
-        if spent is not None:
-            print(f"{name}: {spent:.2f} s, {spent / took:.2f} times ours")
+        theirs = peer(name, f"curvature_{name}.py", "slq")
+        if theirs:
+            print(f"{name}: {theirs['seconds']:.2f} s, {theirs['seconds'] / took:.2f} times ours", flush=True)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,9 @@ class TestGgnBlocksOfParameters(OperatorSuite):
         return diagonal_of(ggn_of("mlp"), rows_by(problem_of("mlp"), "parameter"))
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn with batch norm", "transformer encoder", "embedding tied to output", "linear called twice"])
+@pytest.mark.parametrize(
+    "name", ["mlp", "cnn with batch norm", "transformer encoder", "embedding tied to output", "linear called twice"]
+)
 def test_spectra_of_blocks_are_numpy_s(name: str) -> None:
     problem, dense = problem_of(name), hessian_of(name).numpy()
     found, rows = block_eigenvalues(problem, 3, rtol=1e-8, probes=40), rows_by(problem, "layer")

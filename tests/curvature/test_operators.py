@@ -105,7 +105,9 @@ def test_data_of_many_batches_give_exactly_the_whole_batch_s_product(make, weigh
         monkeypatch.setattr(derivatives, "_KEEP_SHARE", share)
         torch.testing.assert_close(make(Problem(module, loader, loss=loss)) @ v, whole, rtol=1e-12, atol=1e-14)
     leaves = [p.detach().requires_grad_() for p in module.parameters()]
-    outputs = torch.func.functional_call(module, dict(zip([n for n, _ in module.named_parameters()], leaves, strict=True)), (inputs,))
+    outputs = torch.func.functional_call(
+        module, dict(zip([n for n, _ in module.named_parameters()], leaves, strict=True)), (inputs,)
+    )
     if make is hessian_operator:
         slope = torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss(outputs, targets), leaves, create_graph=True)])
         product = torch.cat([g.reshape(-1) for g in torch.autograd.grad(slope @ v, leaves)])

@@ -62,7 +62,9 @@ def curvature_blocks(problem: Problem, *, matrix: Matrix = "hessian", per: Per =
         InputError: an unknown matrix or grouping.
     """
     groups, network = _groups(problem, per), problem.network
-    marks = dict(zip(network.parameters, torch.arange(network.size).split([v.numel() for v in network.parameters.values()]), strict=True))
+    marks = dict(
+        zip(network.parameters, torch.arange(network.size).split([v.numel() for v in network.parameters.values()]), strict=True)
+    )
     blocks: dict[str, CurvatureOperator] = {
         name: curvature_operator(problem.with_network(network.restricted(members)), matrix) for name, members in groups.items()
     }

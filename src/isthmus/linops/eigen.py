@@ -1,6 +1,6 @@
 """Extreme eigenpairs of a symmetric operator by thick-restart Lanczos that stops by residuals."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -32,7 +32,7 @@ class EigenResult:
     Attributes:
         values: the k eigenvalues asked for, best first, float64.
         vectors: unit columns, ``(p, k)``.
-        residuals: ``|A v - lambda v|``, checked against a product with the operator at the end.
+        residuals: ``|A v - lambda v|`` up to rounding of A, checked by a product with the operator at the end.
         errors: bound on the error of each value: the residual r, or ``r^2 / gap`` where that is less.
         converged: residual (error, for ``target="values"``) within tolerance, per pair.
         matvecs: products spent.
@@ -118,16 +118,18 @@ class _Search:
 
     def run(self) -> EigenResult:
         """Grow, restart, confirm."""
-        space, confirmed, along = self.space, None, -1
+        space, before, along = self.space, None, -1
         self._grow(self.k, along, fresh=True)
         while True:
             state = self._state()
             goal = self._goal(state)
+            settled = before is not None and np.abs(state.values[: self.k] - before.values[: self.k]).max() <= 2 * goal
+            if before is not None and settled:
+                state = self._with_earlier_bounds(state, before)
             done = self._done(state, goal)
-            moved = np.inf if confirmed is None or not done else np.abs(state.values[: self.k] - confirmed).max()
-            if moved <= 2 * goal or space.filled == self.size or self._left() <= 0:
+            if (done and settled) or space.filled == self.size or self._left() <= 0:
                 return self._finish(state, goal)
-            confirmed = state.values[: self.k] if done else None
+            before = state if done else None
             if space.filled + (_CONFIRM if done else _STRIDE) > space.capacity and space.capacity < self.size:
                 kept = min(2 * self.k + 10, len(state.values))
                 space.compress(state.values[:kept], state.weights[:, :kept])
@@ -136,6 +138,11 @@ class _Search:
                 worst = int(state.residuals[: self.k + 1].argmax())
                 along = space.leading_tail(state.weights[:, worst])
             self._grow(_CONFIRM if done else _STRIDE, along, fresh=done)
+
+    def _with_earlier_bounds(self, state: _State, before: _State) -> _State:
+        """A fresh start moved no wanted value, and what it saw blurredly takes nothing from the bounds found before it."""
+        k = self.k
+        return replace(state, errors=np.r_[np.minimum(state.errors[:k], before.errors[:k]), state.errors[k:]])
 
     def _grow(self, steps: int, along: int, *, fresh: bool) -> None:
         """Some steps along a tail, or from a fresh start (also when no direction leads out of the space)."""
@@ -181,16 +188,14 @@ class _Search:
         signs = rademacher((found,), self.seed.child("check"), torch.float64).numpy()
         expected = self.space.vectors((weights * values * signs).sum(1)[:, None])[:, 0] + self.space.remainder(weights @ signs)
         image = self.operator @ self.space.vectors((weights @ signs)[:, None])[:, 0]
-        slack = 8 * _FLOOR * machine_epsilon(self.operator.dtype) * self.space.scale
+        slack = 8 * _FLOOR * machine_epsilon(self.operator.dtype) * self.space.scale + residuals[:found].max(initial=0.0) / 20
         if float((image - expected).double().norm()) > slack:
             true = self.operator @ vectors - vectors * torch.from_numpy(values).to(vectors)
             residuals = np.r_[true.double().norm(dim=0).cpu().numpy(), state.residuals[found:]]
             errors = _value_errors(state.values, residuals)
         return self._result(values, vectors / vectors.norm(dim=0), residuals[:found], errors[:found], goal)
 
-    def _result(
-        self, values: np.ndarray, vectors: Tensor, residuals: np.ndarray, errors: np.ndarray, goal: float
-    ) -> EigenResult:
+    def _result(self, values: np.ndarray, vectors: Tensor, residuals: np.ndarray, errors: np.ndarray, goal: float) -> EigenResult:
         missing = np.full(self.k - len(values), np.nan)
         converged = np.r_[(residuals if self.target == "pairs" else errors) <= goal, missing == missing]
         return EigenResult(

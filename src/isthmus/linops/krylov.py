@@ -76,8 +76,9 @@ class KrylovSpace:
         old = along not in (-1, len(self._tails))
         slipped = float((self._sums @ direction).square().mean().sqrt()) > self._epsilon**0.75
         if old or slipped or self._again:
-            direction, taken = self._orthogonal(direction)
+            direction, left, taken = self._orthogonal(direction)
             self._slips[: self.filled, : self.filled] += np.outer(length * taken, tail.weights)
+            length *= left
             self._again = slipped and not self._again
         self._absorb(direction, tail.weights * length)
 
@@ -156,16 +157,16 @@ class KrylovSpace:
             rest.sub_(self.basis[place], alpha=float(coupling[place]))
         return rest
 
-    def _orthogonal(self, direction: Tensor) -> tuple[Tensor, np.ndarray]:
-        """The direction made orthogonal to the whole basis, as often as it takes, and normalized; and what was taken off."""
-        rows, length = self.basis[: self.filled], 0.0
+    def _orthogonal(self, direction: Tensor) -> tuple[Tensor, float, np.ndarray]:
+        """``q, a, b`` with ``direction = a q + Q^T b``, q a unit vector orthogonal to the whole basis."""
+        rows, length, left = self.basis[: self.filled], 0.0, 1.0
         taken = torch.zeros(self.filled, dtype=torch.float64)
         while length < 0.7:
             parts = rows @ direction
-            direction, taken = direction - rows.T @ parts, taken + parts.double().cpu()
+            direction, taken = direction - rows.T @ parts, taken + left * parts.double().cpu()
             length = _norm(direction)
-            direction = direction / length
-        return direction, taken.numpy()
+            direction, left = direction / length, left * length
+        return direction, left, taken.numpy()
 
     def _outside(self, weights: np.ndarray) -> np.ndarray:
         """``W s``, ``(tails, j)``."""
