@@ -63,6 +63,7 @@ if TYPE_CHECKING:
     from isthmus.learning.decomposition import order_shares
     from isthmus.learning.remainder import remainder_orders
     from isthmus.linops.eigen import top_eigenpairs
+    from isthmus.linops.operator import Deflated
     from isthmus.linops.slq import stochastic_lanczos_quadrature
     from isthmus.linops.traces import frobenius_norm, hutch_plus_plus, hutchinson_trace
     from isthmus.model.data import Task, builtin_task
@@ -94,6 +95,7 @@ _NAMES = {
     "Auto": "isthmus.kernel.methods",
     "Compatible": "isthmus.embedding.compatible",
     "CongestionGame": "isthmus.games.congestion",
+    "Deflated": "isthmus.linops.operator",
     "Growth": "isthmus.embedding.growth",
     "InfiniteWidth": "isthmus.kernel.infinite_width",
     "JacobianContraction": "isthmus.kernel.methods",
@@ -203,6 +205,7 @@ __all__ = [
     "Auto",
     "Compatible",
     "CongestionGame",
+    "Deflated",
     "Growth",
     "InfiniteWidth",
     "JacobianContraction",

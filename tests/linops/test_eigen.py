@@ -18,7 +18,7 @@ def check_truthful(result: EigenResult, matrix: torch.Tensor) -> None:
     kept = ~np.isnan(result.values)
     a, v = matrix.numpy().astype(np.float64), result.vectors.numpy().astype(np.float64)
     assert v.shape == (len(a), int(kept.sum()))
-    rounding = 1e3 * np.finfo(matrix.numpy().dtype).eps * max(np.linalg.norm(a, 2), 1e-300)
+    rounding = 1e3 * np.finfo(matrix.numpy().dtype).eps * max(np.linalg.norm(a, 2), 1e-300) * np.sqrt(len(a))
     residuals = np.linalg.norm(a @ v - result.values[kept] * v, axis=0)
     np.testing.assert_allclose(result.residuals[kept], residuals, atol=rounding)
     np.testing.assert_allclose(np.linalg.norm(v, axis=0), 1, atol=1e3 * np.finfo(matrix.numpy().dtype).eps)

@@ -186,8 +186,8 @@ class _Search:
         residuals, errors = state.residuals, state.errors
         vectors = self.space.vectors(weights)
         signs = rademacher((found,), self.seed.child("check"), torch.float64).numpy()
-        expected = self.space.vectors((weights * values * signs).sum(1)[:, None])[:, 0] + self.space.remainder(weights @ signs)
-        image = self.operator @ self.space.vectors((weights @ signs)[:, None])[:, 0]
+        expected = self.space.vectors(weights @ (values * signs)) + self.space.remainder(weights @ signs)
+        image = self.operator @ self.space.vectors(weights @ signs)
         slack = 8 * _FLOOR * machine_epsilon(self.operator.dtype) * self.space.scale + residuals[:found].max(initial=0.0) / 20
         if float((image - expected).double().norm()) > slack:
             true = self.operator @ vectors - vectors * torch.from_numpy(values).to(vectors)

@@ -22,6 +22,7 @@ class _Tail:
 
     vector: Tensor
     weights: np.ndarray
+    length: float
 
 
 class KrylovSpace:
@@ -71,7 +72,7 @@ class KrylovSpace:
     def extend(self, along: int = -1) -> None:
         """Add the direction of one tail (the newest by default) and multiply it: one Lanczos step."""
         tail = self._tails.pop(along)
-        length = _norm(tail.vector)
+        length = tail.length
         direction = tail.vector / length
         old = along not in (-1, len(self._tails))
         slipped = float((self._sums @ direction).square().mean().sqrt()) > self._epsilon**0.75
@@ -97,16 +98,16 @@ class KrylovSpace:
 
     def leading_tail(self, weights: np.ndarray) -> int:
         """The tail that contributes most to the residual of one Ritz vector, ``(filled,)``."""
-        sizes = [_norm(tail.vector) for tail in self._tails]
+        sizes = [tail.length for tail in self._tails]
         return int(np.argmax(np.abs(self._outside(weights[:, None])[:, 0]) * sizes))
 
     def vectors(self, weights: np.ndarray) -> Tensor:
-        """Vectors of the space with these coefficients, as columns ``(p, j)``."""
+        """Vectors of the space with these coefficients, ``(filled,)`` or columns ``(filled, j)``."""
         return self.basis[: self.filled].T @ self._like(weights)
 
     def remainder(self, weights: np.ndarray) -> Tensor:
         """``Q^T C s + R W s`` for one coefficient vector ``(filled,)``: the image less ``Q^T T s``."""
-        total = self.vectors((self._slips[: self.filled, : self.filled] @ weights)[:, None])[:, 0]
+        total = self.vectors(self._slips[: self.filled, : self.filled] @ weights)
         for tail, part in zip(self._tails, self._outside(weights[:, None])[:, 0], strict=True):
             total += float(part) * tail.vector
         return total
@@ -127,7 +128,7 @@ class KrylovSpace:
     def _absorb(self, direction: Tensor, known: np.ndarray | None = None) -> None:
         """Multiply a unit vector orthogonal to the space, and add it; `known` is its coupling by the tail it came from."""
         image, m = self.operator @ direction, self.filled
-        size = _norm(image)
+        size = float(image.norm())
         if not np.isfinite(size):
             raise NumericalError(Status.NOT_FINITE, "an operator product in the eigensolver")
         self.scale = max(self.scale, size)
@@ -136,6 +137,7 @@ class KrylovSpace:
             part = _dot(tail.vector, direction)
             coupling = coupling + part * tail.weights
             tail.vector = tail.vector - part * direction
+            tail.length = _norm(tail.vector)
             tail.weights = np.append(tail.weights, 0.0)
         own = _dot(image, direction)
         self.projected[m, :m] = self.projected[:m, m] = coupling
@@ -144,8 +146,9 @@ class KrylovSpace:
         self.basis[m] = direction
         self._sums.addr_(self._signs[:, m], direction)
         self.filled += 1
-        if _norm(rest) > 1e3 * self._epsilon * self.scale and self.filled < self.operator.shape[0]:
-            self._tails.append(_Tail(rest, np.eye(self.filled)[m]))
+        length = _norm(rest)
+        if length > 1e3 * self._epsilon * self.scale and self.filled < self.operator.shape[0]:
+            self._tails.append(_Tail(rest, np.eye(self.filled)[m], length))
 
     def _without(self, image: Tensor, coupling: np.ndarray) -> Tensor:
         """The image minus its components on the basis, which are known."""

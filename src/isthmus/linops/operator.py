@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from isthmus._core.errors import DtypeError, InputError, ShapeError
+from isthmus._core.numerics import machine_epsilon
 
 
 class Operator(Protocol):
@@ -109,6 +110,38 @@ class DenseOperator(SymmetricOperator):
 
     def _matmat(self, columns: Tensor) -> Tensor:
         return self.matrix @ columns
+
+
+class Deflated(SymmetricOperator):
+    """``P A P + shift V V^T`` with ``P = I - V V^T``: A without eigenvectors that are known, whose eigenvalue becomes `shift`.
+
+    For the pairs that follow some that were found: a shift at the other end of the spectrum keeps the known ones away.
+
+    Args:
+        operator: symmetric, ours or another library's.
+        vectors: what is known, orthonormal columns ``(p, j)``.
+        shift: their eigenvalue from now on.
+
+    Raises:
+        ShapeError: the columns have another length, or are not orthonormal.
+    """
+
+    def __init__(self, operator: Operator, vectors: Tensor, shift: float = 0.0) -> None:
+        self._inner = as_symmetric(operator)
+        super().__init__(self._inner.shape[0], self._inner.dtype, self._inner.device)
+        if vectors.ndim != 2 or vectors.shape[0] != self.shape[0]:
+            raise ShapeError(f"Columns of length {self.shape[0]} were needed, found {tuple(vectors.shape)}.")
+        slack = (vectors.T @ vectors - torch.eye(vectors.shape[1]).to(vectors)).abs().max() if vectors.shape[1] else 0
+        if slack > machine_epsilon(self.dtype) ** 0.5:
+            raise ShapeError(
+                f"Orthonormal columns were needed; these are off by {float(slack):.2g}. Take torch.linalg.qr(vectors)[0]."
+            )
+        self._vectors, self._shift = vectors.to(self.device, self.dtype), shift
+
+    def _matmat(self, columns: Tensor) -> Tensor:
+        known = self._vectors @ (self._vectors.T @ columns)
+        image = self._inner @ (columns - known)
+        return image - self._vectors @ (self._vectors.T @ image) + self._shift * known
 
 
 class _Transposed(LinearOperator):

@@ -47,6 +47,10 @@ CASES: dict[str, Callable[[nn.Module, Path], Any]] = {
     "top_eigenpairs": lambda module, _: isthmus.top_eigenpairs(
         isthmus.hessian_operator(problem_of(module)), 2, seed=isthmus.Seed(0)
     ),
+    "Deflated": lambda module, _: (
+        isthmus.Deflated(isthmus.hessian_operator(problem_of(module)), start(module)[:, None] / start(module).norm())
+        @ start(module)
+    ),
     "stochastic_lanczos_quadrature": lambda module, _: isthmus.stochastic_lanczos_quadrature(
         isthmus.ggn_operator(problem_of(module)), steps=4, probes=2, seed=isthmus.Seed(0)
     ),
