@@ -40,7 +40,7 @@ def hessian_eigenvalues(
 
     Returns:
         Values, residuals, error bounds and a converged flag for each; status MAX_STEPS when any did not converge. Cost: some
-        tens of products (92 for ten values to 1e-3 of a 670 000-parameter classifier), each two backward passes.
+        tens of products (some 90 for ten values to 1e-3 or 1e-5 of a 670 000-parameter classifier).
 
     Raises:
         InputError: k or rtol out of range.
