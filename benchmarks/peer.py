@@ -8,16 +8,17 @@ import json
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 SCRIPTS = Path(__file__).parent / "peers"
 
 
-def peer(environment: str, script: str, *arguments: str) -> dict[str, float] | None:
+def peer(environment: str, script: str, *arguments: str) -> dict[str, Any] | None:
     """What ``peers/<script>`` measured when run in that environment, or None when the environment is not there.
 
     Args:
         environment: folder of the virtual environment below ``ISTHMUS_PEERS``.
-        script: its last line of output is a JSON object of numbers.
+        script: its last line of output is a JSON object.
         arguments: of the script.
 
     Raises:

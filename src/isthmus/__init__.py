@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from isthmus._core.seeds import Seed
     from isthmus.combinatorics.subspaces import critical_subspaces, minima_subspaces
     from isthmus.curvature.barrier import error_barrier
+    from isthmus.curvature.blocks import block_eigenvalues, curvature_blocks
     from isthmus.curvature.certify import certify
     from isthmus.curvature.density import spectral_density
     from isthmus.curvature.eigenvalues import hessian_eigenvalues
@@ -61,6 +62,10 @@ if TYPE_CHECKING:
     from isthmus.kernel.spectrum import ntk_eigenvalues
     from isthmus.learning.decomposition import order_shares
     from isthmus.learning.remainder import remainder_orders
+    from isthmus.linops.eigen import top_eigenpairs
+    from isthmus.linops.operator import Deflated
+    from isthmus.linops.slq import stochastic_lanczos_quadrature
+    from isthmus.linops.traces import frobenius_norm, hutch_plus_plus, hutchinson_trace
     from isthmus.model.data import Task, builtin_task
     from isthmus.model.network import Network
     from isthmus.model.problem import Problem
@@ -91,6 +96,7 @@ _NAMES = {
     "Auto": "isthmus.kernel.methods",
     "Compatible": "isthmus.embedding.compatible",
     "CongestionGame": "isthmus.games.congestion",
+    "Deflated": "isthmus.linops.operator",
     "Growth": "isthmus.embedding.growth",
     "InfiniteWidth": "isthmus.kernel.infinite_width",
     "JacobianContraction": "isthmus.kernel.methods",
@@ -114,6 +120,7 @@ _NAMES = {
     "WeightMatching": "isthmus.symmetry.matching_methods",
     "after_kernel": "isthmus.studies.after_kernel",
     "align": "isthmus.symmetry.alignment",
+    "block_eigenvalues": "isthmus.curvature.blocks",
     "builtin_task": "isthmus.model.data",
     "census": "isthmus.embedding.census",
     "central_flow": "isthmus.dynamics.central",
@@ -121,6 +128,7 @@ _NAMES = {
     "condensation": "isthmus.embedding.directions",
     "conjugate_kernel": "isthmus.kernel.conjugate",
     "critical_subspaces": "isthmus.combinatorics.subspaces",
+    "curvature_blocks": "isthmus.curvature.blocks",
     "edge_of_stability": "isthmus.dynamics.sharpness",
     "effective_rank": "isthmus.kernel.alignment",
     "empirical_ntk": "isthmus.kernel.ntk",
@@ -130,12 +138,15 @@ _NAMES = {
     "exchangeable_units": "isthmus.model.units",
     "expansion_manifold": "isthmus.symmetry.expansion",
     "find_transition": "isthmus.studies.transition",
+    "frobenius_norm": "isthmus.linops.traces",
     "ggn_operator": "isthmus.curvature.operators",
     "gradient_flow": "isthmus.dynamics.flow",
     "grow": "isthmus.embedding.grow",
     "hessian_eigenvalues": "isthmus.curvature.eigenvalues",
     "hessian_operator": "isthmus.curvature.operators",
     "hessian_spectrum": "isthmus.curvature.spectrum",
+    "hutch_plus_plus": "isthmus.linops.traces",
+    "hutchinson_trace": "isthmus.linops.traces",
     "identify_plateau": "isthmus.embedding.plateau",
     "initialization_regime": "isthmus.embedding.regime",
     "kernel_distance": "isthmus.kernel.distance",
@@ -176,10 +187,12 @@ _NAMES = {
     "spectral_density": "isthmus.curvature.density",
     "spectrum": "isthmus.dynamics.spectrum",
     "stability_limit": "isthmus.dynamics.stability",
+    "stochastic_lanczos_quadrature": "isthmus.linops.slq",
     "survey": "isthmus.studies.survey",
     "system_optimum": "isthmus.games.traffic.assignment",
     "taylor_model": "isthmus.model.taylor",
     "to_networkx": "isthmus.games.export",
+    "top_eigenpairs": "isthmus.linops.eigen",
     "train": "isthmus.training.loop",
     "tune": "isthmus.dynamics.tuning",
     "unit_curvature": "isthmus.embedding.unit_curvature",
@@ -194,6 +207,7 @@ __all__ = [
     "Auto",
     "Compatible",
     "CongestionGame",
+    "Deflated",
     "Growth",
     "InfiniteWidth",
     "JacobianContraction",
@@ -217,6 +231,7 @@ __all__ = [
     "WeightMatching",
     "after_kernel",
     "align",
+    "block_eigenvalues",
     "builtin_task",
     "census",
     "central_flow",
@@ -224,6 +239,7 @@ __all__ = [
     "condensation",
     "conjugate_kernel",
     "critical_subspaces",
+    "curvature_blocks",
     "edge_of_stability",
     "effective_rank",
     "empirical_ntk",
@@ -233,12 +249,15 @@ __all__ = [
     "exchangeable_units",
     "expansion_manifold",
     "find_transition",
+    "frobenius_norm",
     "ggn_operator",
     "gradient_flow",
     "grow",
     "hessian_eigenvalues",
     "hessian_operator",
     "hessian_spectrum",
+    "hutch_plus_plus",
+    "hutchinson_trace",
     "identify_plateau",
     "initialization_regime",
     "kernel_distance",
@@ -279,10 +298,12 @@ __all__ = [
     "spectral_density",
     "spectrum",
     "stability_limit",
+    "stochastic_lanczos_quadrature",
     "survey",
     "system_optimum",
     "taylor_model",
     "to_networkx",
+    "top_eigenpairs",
     "train",
     "tune",
     "unit_curvature",

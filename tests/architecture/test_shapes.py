@@ -8,13 +8,15 @@ import pytest
 import torch
 from jaxtyping import TypeCheckError
 
-from isthmus.linops.lanczos import Tridiagonal, orthogonalize
+from isthmus._core.seeds import Seed
+from isthmus.linops.lanczos import Tridiagonal, lanczos
+from isthmus.linops.operator import DenseOperator
 from isthmus.linops.slq import Quadrature
 
 
 def test_a_wrong_shape_is_caught() -> None:
     with pytest.raises(TypeCheckError):
-        orthogonalize(torch.zeros(4), torch.zeros(2, 5))
+        lanczos(DenseOperator(torch.eye(4)), torch.zeros(4, 2), 3, seed=Seed(0))
     with pytest.raises(TypeCheckError):
         Tridiagonal(torch.zeros(3).double(), torch.zeros(2).double(), torch.zeros(3, 7), exhausted=False)
     with pytest.raises(TypeCheckError):

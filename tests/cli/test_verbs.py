@@ -60,6 +60,12 @@ def test_hessian_density(folder: Path, run: Run) -> None:
     assert "stochastic Lanczos quadrature" in out
 
 
+def test_hessian_layers(folder: Path, run: Run) -> None:
+    code, out, _ = run("hessian", "net.py:problem", "--layers", "-k", "2")
+    assert code == 0
+    assert out.count("; trace ") == 2
+
+
 def test_survey_replays_a_users_own_loop_and_barrier_reads_it(folder: Path, run: Run) -> None:
     task = load_task("net.py:problem")
     isthmus.train(task.problem, task.optimizer, epochs=2, batch=20, store=folder / "kept")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus._core.errors import BudgetError, InputError
+from isthmus._core.errors import BudgetError, InputError, NumericalError
 from isthmus._core.status import Status
 from isthmus.curvature import certify, count_inertia, dense_hessian, hessian_spectrum, polish, polish_points
 from isthmus.model.populations import Population
@@ -117,6 +117,27 @@ def test_inertia_wants_a_gap() -> None:
     assert not count_inertia(np.array([-1.0, 1.4e-13, 2.0])).resolved
     assert not count_inertia(np.array([-1.0, 1e-6, 2.0]), uncertainty=1e-5).resolved
     assert count_inertia(np.array([-1.0, 1e-6, 2.0]), uncertainty=1e-8).inertia == Inertia(1, 0, 2)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("exponent", np.arange(-17, -5, 0.25))
+def test_one_cut_off_decides_and_its_neighborhood_is_unresolved(exponent: float, sign: int) -> None:
+    """Between a tenth and ten times the cut-off nothing is decided; below it is a zero, above an eigenvalue of its own sign."""
+    small = sign * 10.0**exponent
+    count = count_inertia(np.array([-2.0, small, 1.0, 3.0]), cutoff=1e-11)
+    ratio = abs(small) / count.cutoff
+    assert count.cutoff == pytest.approx(3e-11)
+    assert count.resolved == (not 0.1 < ratio < 10)
+    if count.resolved:
+        assert count.inertia == (Inertia(1, 1, 2) if ratio < 1 else Inertia(1 + (sign < 0), 0, 2 + (sign > 0)))
+
+
+def test_a_continuum_through_the_cut_off_is_unresolved_and_values_that_are_no_numbers_an_error() -> None:
+    assert not count_inertia(np.geomspace(1e-18, 1, 200)).resolved
+    with pytest.raises(NumericalError, match="not finite"):
+        count_inertia(np.array([1.0, np.nan]))
+    zero = count_inertia(np.zeros(5))
+    assert (zero.inertia, zero.resolved) == (Inertia(0, 5, 0), True)
 
 
 def test_unpolished_point_is_not_called_critical() -> None:

@@ -5,11 +5,13 @@ from functools import cache
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from isthmus._core.errors import BatchCoupled, InputError
 from isthmus.curvature import ggn_operator, hessian_operator
 from isthmus.curvature.operators import curvature_operator
 from isthmus.linops.operator import LinearOperator
+from isthmus.model import derivatives
 from isthmus.model.problem import Problem
 from tests.conformance.operators import OperatorSuite
 from tests.model.networks import build
@@ -87,3 +89,26 @@ def test_the_ggn_of_a_linear_model_is_its_hessian() -> None:
     problem = Problem(nn.Linear(4, 3).double(), x, y, nn.CrossEntropyLoss())
     eye = torch.eye(15, dtype=torch.float64)
     torch.testing.assert_close(ggn_operator(problem) @ eye, hessian_operator(problem) @ eye, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("weights", [None, [1.0, 4.0, 0.5]])
+@pytest.mark.parametrize("make", [hessian_operator, ggn_operator])
+def test_data_of_many_batches_give_exactly_the_whole_batch_s_product(make, weights, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A loader of 7 batches (the last one short), read and summed in chunks of 5: no mean of means, class weights included."""
+    module, inputs, targets = build("mlp", 43)
+    loss = nn.CrossEntropyLoss(weight=None if weights is None else torch.tensor(weights, dtype=torch.float64))
+    loader = DataLoader(TensorDataset(inputs, targets), batch_size=7)
+    v = torch.randn(170, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    whole = make(Problem(module, inputs, targets, loss)) @ v
+    monkeypatch.setattr(derivatives, "default_chunk", lambda *_: 5)
+    for share in (1.0, 0.0):  # graphs kept, and made anew for each product
+        monkeypatch.setattr(derivatives, "_KEEP_SHARE", share)
+        torch.testing.assert_close(make(Problem(module, loader, loss=loss)) @ v, whole, rtol=1e-12, atol=1e-14)
+    leaves = [p.detach().requires_grad_() for p in module.parameters()]
+    outputs = torch.func.functional_call(
+        module, dict(zip([n for n, _ in module.named_parameters()], leaves, strict=True)), (inputs,)
+    )
+    if make is hessian_operator:
+        slope = torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss(outputs, targets), leaves, create_graph=True)])
+        product = torch.cat([g.reshape(-1) for g in torch.autograd.grad(slope @ v, leaves)])
+        torch.testing.assert_close(whole, product, rtol=1e-10, atol=1e-13)

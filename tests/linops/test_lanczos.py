@@ -1,17 +1,17 @@
-"""Lanczos keeps its defining equations, and its quadrature and traces their promises."""
+"""Lanczos keeps its defining equations, and its quadrature its promises."""
 
 import numpy as np
 import pytest
 import torch
-from scipy import stats
 
 from isthmus._core.errors import InputError
 from isthmus._core.seeds import Seed
 from isthmus.linops.lanczos import lanczos
 from isthmus.linops.operator import DenseOperator
 from isthmus.linops.random import gaussian
-from isthmus.linops.slq import hutchinson_trace, stochastic_lanczos_quadrature
+from isthmus.linops.slq import stochastic_lanczos_quadrature
 from tests.linops.spectra import HARD, symmetric
+from tests.linops.test_traces import coverage
 
 
 def tridiagonal(alphas: torch.Tensor, betas: torch.Tensor) -> torch.Tensor:
@@ -21,18 +21,18 @@ def tridiagonal(alphas: torch.Tensor, betas: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("name", HARD)
 def test_basis_is_orthonormal_and_tridiagonalizes(name: str) -> None:
     matrix = symmetric(HARD[name])
-    run = lanczos(DenseOperator(matrix), gaussian((len(matrix),), Seed(0), torch.float64), 60)
+    run = lanczos(DenseOperator(matrix), gaussian((len(matrix),), Seed(0), torch.float64), 60, seed=Seed(1))
     q, t = run.basis, tridiagonal(run.alphas, run.betas)
-    torch.testing.assert_close(q @ q.T, torch.eye(len(q), dtype=torch.float64), rtol=0, atol=1e-12)
+    torch.testing.assert_close(q @ q.T, torch.eye(len(q), dtype=torch.float64), rtol=0, atol=1e-9)
     rest = q @ matrix - t @ q
     scale = float(matrix.abs().max()) + 1e-300
-    torch.testing.assert_close(rest[:-1], torch.zeros_like(rest[:-1]), rtol=0, atol=1e-12 * scale * len(matrix))
+    torch.testing.assert_close(rest[:-1], torch.zeros_like(rest[:-1]), rtol=0, atol=1e-9 * scale)
     assert float(rest[-1].norm()) == pytest.approx(float(run.betas[-1]), abs=1e-12 * scale * len(matrix))
     assert run.exhausted == (len(np.unique(HARD[name])) < 60 or len(q) == len(matrix))
 
 
 def test_steps_never_exceed_the_size() -> None:
-    run = lanczos(DenseOperator(symmetric(np.arange(1.0, 6))), torch.ones(5, dtype=torch.float64), 50)
+    run = lanczos(DenseOperator(symmetric(np.arange(1.0, 6))), torch.ones(5, dtype=torch.float64), 50, seed=Seed(1))
     assert len(run.alphas) == 5
     assert run.exhausted
     np.testing.assert_allclose(np.linalg.eigvalsh(tridiagonal(run.alphas, run.betas).numpy()), np.arange(1.0, 6), atol=1e-12)
@@ -67,12 +67,6 @@ def test_an_exhausted_space_is_padded_and_weights_sum_to_one() -> None:
     assert quadrature.matvecs == operator.matvecs == 9
 
 
-def coverage(estimates: list[tuple[float, float]], truth: float, probes: int) -> float:
-    """Share of 95 % Student intervals that hold the truth."""
-    half = stats.t.ppf(0.975, probes - 1)
-    return float(np.mean([abs(value - truth) <= half * error for value, error in estimates]))
-
-
 def test_quadrature_error_bars_cover() -> None:
     spectrum = np.r_[4.0, 3, np.linspace(-1, 1, 38)]
     operator, probes, estimates = DenseOperator(symmetric(spectrum)), 6, []
@@ -81,23 +75,6 @@ def test_quadrature_error_bars_cover() -> None:
         values = np.nansum(found.weights * np.square(found.nodes), axis=1)
         estimates.append((values.mean(), values.std(ddof=1) / np.sqrt(probes)))
     assert 0.89 <= coverage(estimates, float(np.mean(spectrum**2)), probes) <= 0.99
-
-
-def test_hutchinson_error_bars_cover_and_have_the_right_size() -> None:
-    spectrum = np.linspace(-1, 3, 40)
-    matrix, probes = symmetric(spectrum), 10
-    found = [hutchinson_trace(DenseOperator(matrix), probes=probes, seed=Seed(seed)) for seed in range(400)]
-    assert 0.92 <= coverage([(e.value, e.standard_error) for e in found], float(spectrum.sum()), probes) <= 0.98
-    variance = 2 * float((matrix**2).sum() - (matrix.diagonal() ** 2).sum()) / probes
-    assert np.mean([e.standard_error**2 for e in found]) == pytest.approx(variance, rel=0.1)
-    assert np.var([e.value for e in found]) == pytest.approx(variance, rel=0.25)
-
-
-def test_hutchinson_is_exact_on_a_diagonal_and_counts() -> None:
-    operator = DenseOperator(torch.diag(torch.arange(5, dtype=torch.float64)))
-    found = hutchinson_trace(operator, probes=3, seed=Seed(0))
-    assert (found.value, found.standard_error, found.probes) == (10.0, 0.0, 3)
-    assert operator.matvecs == 3
 
 
 def test_draws_repeat_with_the_seed() -> None:
@@ -110,8 +87,34 @@ def test_draws_repeat_with_the_seed() -> None:
 
 def test_too_few_draws_are_refused() -> None:
     operator = DenseOperator(torch.eye(3, dtype=torch.float64))
-    with pytest.raises(InputError, match="two probes"):
-        hutchinson_trace(operator, probes=1, seed=Seed(0))
     for steps, probes in ((0, 2), (2, 0)):
         with pytest.raises(InputError, match="At least one"):
             stochastic_lanczos_quadrature(operator, steps=steps, probes=probes, seed=Seed(0))
+
+
+def test_the_projected_matrix_is_exact_although_the_basis_is_only_nearly_orthogonal() -> None:
+    """Semi-orthogonality: eps^(2/3) between basis vectors costs the projected matrix no more than rounding."""
+    spectrum = np.r_[np.geomspace(1e-3, 1, 20) * 50, np.linspace(-1, 1, 380)]
+    matrix = symmetric(spectrum)
+    run = lanczos(DenseOperator(matrix), gaussian((400,), Seed(0), torch.float64), 120, seed=Seed(1))
+    basis, _ = torch.linalg.qr(run.basis.T)
+    exact = np.linalg.eigvalsh((basis.T @ matrix @ basis).numpy())
+    found = np.linalg.eigvalsh(tridiagonal(run.alphas, run.betas).numpy())
+    np.testing.assert_allclose(found, exact, atol=1e-12 * 50)
+    assert (np.abs(np.diff(found[-10:])) > 1e-3).all(), "no ghost copies of eigenvalues that have converged"
+
+
+@pytest.mark.parametrize("function", [np.exp, lambda x: np.log(x + 2)])
+def test_traces_of_functions_of_the_matrix_cover(function) -> None:
+    spectrum, probes, covered = np.linspace(-1, 1.5, 40), 8, []
+    operator, truth = DenseOperator(symmetric(spectrum)), float(function(spectrum).sum())
+    for seed in range(80):
+        estimate = stochastic_lanczos_quadrature(operator, steps=8, probes=probes, seed=Seed(seed)).trace_of(function, 40)
+        covered.append((estimate.value, estimate.standard_error))
+    assert 0.88 <= coverage(covered, truth, probes) <= 0.99
+
+
+def test_one_probe_has_no_error_bar() -> None:
+    found = stochastic_lanczos_quadrature(DenseOperator(symmetric(HARD["rank two"])), steps=9, probes=1, seed=Seed(0))
+    with pytest.raises(InputError, match="two probes"):
+        found.trace_of(np.exp, 100)

@@ -1,13 +1,17 @@
 """The operators that are there already conform."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from isthmus._core.errors import ShapeError
+from isthmus._core.seeds import Seed
+from isthmus.linops.eigen import top_eigenpairs
 from isthmus.linops.flatten import ParameterLayout
-from isthmus.linops.operator import DenseOperator, LinearOperator
+from isthmus.linops.operator import Deflated, DenseOperator, LinearOperator
 from tests.conformance.operators import OperatorSuite
+from tests.linops.spectra import symmetric
 
 
 def random(rows: int, columns: int, dtype: torch.dtype) -> Tensor:
@@ -44,6 +48,34 @@ class TestDenseSingle(OperatorSuite):
     def dense(self) -> Tensor:
         matrix = random(9, 9, torch.float32)
         return matrix + matrix.T
+
+
+class TestDeflated(OperatorSuite):
+    known = torch.linalg.qr(random(7, 2, torch.float64))[0]
+
+    def operator(self) -> LinearOperator:
+        return Deflated(TestDense().operator(), self.known, shift=-3.0)
+
+    def dense(self) -> Tensor:
+        projector = self.known @ self.known.T
+        rest = torch.eye(7, dtype=torch.float64) - projector
+        return rest @ TestDense().dense() @ rest - 3 * projector
+
+
+def test_pairs_that_follow_the_known_ones() -> None:
+    spectrum = -1.0 - np.arange(60) / 10
+    matrix = symmetric(spectrum)
+    first = top_eigenpairs(matrix, 3, rtol=1e-10, seed=Seed(0))
+    following = top_eigenpairs(Deflated(matrix, first.vectors, shift=2 * spectrum.min()), 2, rtol=1e-8, seed=Seed(0))
+    np.testing.assert_allclose(following.values, spectrum[3:5], atol=1e-6)
+
+
+def test_what_cannot_be_deflated_is_refused() -> None:
+    matrix = random(5, 5, torch.float64)
+    with pytest.raises(ShapeError, match="length 5"):
+        Deflated(matrix, torch.eye(4, dtype=torch.float64))
+    with pytest.raises(ShapeError, match="Orthonormal"):
+        Deflated(matrix, 2 * torch.eye(5, dtype=torch.float64))
 
 
 class TestRectangular(OperatorSuite):

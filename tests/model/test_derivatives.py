@@ -95,6 +95,15 @@ def test_no_value_depends_on_chunking(samples: int) -> None:
         torch.testing.assert_close(parts, derivatives.jacobian(problem.network, inputs, chunk=samples), rtol=1e-12, atol=1e-14)
 
 
+def test_the_size_of_a_graph_is_that_of_one_sample_s_whatever_the_data() -> None:
+    """Two samples are a view of all the data, whose storage must not be counted: chunks came out a hundred times too small."""
+    module, inputs, _ = build("mlp", 4)
+    network = Network(module)
+    few = derivatives.graph_bytes(network, inputs)
+    assert derivatives.graph_bytes(network, inputs.repeat(1000, 1)) == few
+    assert few <= 40 * inputs[0].nbytes
+
+
 def test_data_dependent_branch_is_looped_over() -> None:
     class Branch(nn.Module):
         def __init__(self) -> None:

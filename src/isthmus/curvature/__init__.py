@@ -1,6 +1,7 @@
 """Curvature of the loss: Hessian and Gauss-Newton spectra, lines, barriers."""
 
 from isthmus.curvature.barrier import error_barrier
+from isthmus.curvature.blocks import block_eigenvalues, curvature_blocks
 from isthmus.curvature.certify import certify
 from isthmus.curvature.density import spectral_density
 from isthmus.curvature.eigenvalues import hessian_eigenvalues
@@ -10,8 +11,10 @@ from isthmus.curvature.polish import polish, polish_points
 from isthmus.curvature.spectrum import count_inertia, dense_hessian, hessian_spectrum
 
 __all__ = [
+    "block_eigenvalues",
     "certify",
     "count_inertia",
+    "curvature_blocks",
     "dense_hessian",
     "error_barrier",
     "ggn_operator",

@@ -59,7 +59,7 @@ def spectral_density(
     width = max((high - low) * _BANDWIDTH_SHARE, 1e-12)
     grid = np.linspace(low - 8 * width, high + 8 * width, _GRID)
     smooth = _smoothed(quadrature, grid, width)
-    traces = operator.shape[0] * np.nansum(quadrature.nodes * quadrature.weights, axis=1)
+    trace = quadrature.trace_of(lambda values: values, operator.shape[0])
     return SpectralDensity(
         grid=grid,
         density=smooth.mean(axis=0),
@@ -68,7 +68,7 @@ def spectral_density(
         weights=quadrature.weights,
         outliers=_outliers(quadrature, width),
         bandwidth=width,
-        trace=(float(traces.mean()), float(traces.std(ddof=1) / np.sqrt(probes))),
+        trace=(trace.value, trace.standard_error),
         parameters=operator.shape[0],
         matrix=matrix,
         status=Status.ESTIMATED,

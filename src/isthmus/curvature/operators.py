@@ -29,7 +29,7 @@ class CurvatureOperator(SymmetricOperator):
         self.problem, self.matrix, self.product = problem, matrix, product
 
     def _matmat(self, columns: Tensor) -> Tensor:
-        return self.product(columns)
+        return self.product(columns[:, 0])[:, None] if columns.shape[1] == 1 else self.product(columns)
 
     def verify(self, seed: Seed) -> None:
         """Check symmetry, and for the Hessian one product against finite differences of the gradient.

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from isthmus._core.errors import NumericalError
 from isthmus._core.numerics import EPSILON
 from isthmus._core.status import Status
 from isthmus.engine.memory import require_memory
@@ -51,7 +52,12 @@ def count_inertia(
 
     Returns:
         Counts, the absolute cut-off, the gap around it, and whether it can be trusted.
+
+    Raises:
+        NumericalError: an eigenvalue is not finite.
     """
+    if not np.isfinite(values).all():
+        raise NumericalError(Status.NOT_FINITE, "an eigenvalue whose sign was to be counted")
     size = np.abs(np.asarray(values, dtype=np.float64))
     largest = float(size.max(initial=0.0)) if scale is None else scale
     relative = max(cutoff, len(size) * EPSILON["float64"])
@@ -61,7 +67,7 @@ def count_inertia(
     below = max(float(size[zero].max()) if zero.any() else 0.0, rounding)
     inertia = Inertia(int((values[~zero] < 0).sum()), int(zero.sum()), int((values[~zero] > 0).sum()))
     doubtful = bool(((size > line) & (size <= uncertainty)).any())
-    gap, clear = above / below, above >= _CLEAR * line and _CLEAR * below <= line
+    gap, clear = above / below, above >= _CLEAR * line and (_CLEAR * below <= line or largest == 0)
     return InertiaCount(inertia, line, gap, bool(gap >= GAP and clear and not doubtful))
 
 

@@ -28,6 +28,7 @@ KINDS: dict[str, type[Record]] = {
         claims.ClaimResult,
         critical.Certificate,
         critical.Spectrum,
+        curvature.BlockEigenvalues,
         curvature.Eigenvalues,
         curvature.ErrorBarrier,
         curvature.LossLine,

@@ -14,22 +14,66 @@ class Eigenvalues(Record):
 
     Attributes:
         values: eigenvalues, largest first, ``(k,)``.
-        residuals: ``|A v - lambda v|`` with ``|v| = 1``, an error bound for each value.
-        converged: residual <= rtol * the largest ``|value|``.
+        residuals: ``|A v - lambda v|`` with ``|v| = 1``: some eigenvalue lies that near to each value.
+        errors: bound on each value's error: the residual r, or ``r^2 / gap`` to the rest of the spectrum seen where less.
+        converged: error <= rtol * the largest ``|value|``.
         matrix: ``"hessian"`` or ``"ggn"``.
         rtol: the tolerance asked for.
         parameters: number of parameters, the size of the matrix.
     """
 
     schema: ClassVar[str] = "curvature/eigenvalues"
-    dims: ClassVar[dict[str, tuple[str, ...]]] = {"values": ("k",), "residuals": ("k",), "converged": ("k",)}
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "values": ("k",),
+        "residuals": ("k",),
+        "errors": ("k",),
+        "converged": ("k",),
+    }
 
     values: np.ndarray
     residuals: np.ndarray
+    errors: np.ndarray
     converged: np.ndarray
     matrix: str
     rtol: float
     parameters: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockEigenvalues(Record):
+    """Top eigenvalues and traces of the diagonal blocks of the Hessian or Gauss-Newton matrix, one block a layer.
+
+    Attributes:
+        values: eigenvalues of each block, largest first, ``(block, k)``, NaN where a block is smaller than k.
+        errors: bound on each value's error.
+        converged: error <= rtol * the block's largest ``|value|``; true where there is no value.
+        trace: estimate of each block's trace, ``(block,)``.
+        trace_error: its standard error.
+        size: parameters of each block.
+        blocks: names of the blocks.
+        matrix: ``"hessian"`` or ``"ggn"``.
+        rtol: the tolerance asked for.
+    """
+
+    schema: ClassVar[str] = "curvature/blocks"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "values": ("block", "k"),
+        "errors": ("block", "k"),
+        "converged": ("block", "k"),
+        "trace": ("block",),
+        "trace_error": ("block",),
+        "size": ("block",),
+    }
+
+    values: np.ndarray
+    errors: np.ndarray
+    converged: np.ndarray
+    trace: np.ndarray
+    trace_error: np.ndarray
+    size: np.ndarray
+    blocks: list[str]
+    matrix: str
+    rtol: float
 
 
 @dataclass(frozen=True, kw_only=True)

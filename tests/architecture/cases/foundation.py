@@ -42,6 +42,27 @@ CASES: dict[str, Callable[[nn.Module, Path], Any]] = {
     "JacobianContraction": lambda module, _: isthmus.empirical_ntk(module, data()[0], method=isthmus.JacobianContraction()),
     "Auto": lambda module, _: isthmus.Auto().plan(isthmus.Network(module), data()[0], None, "full"),
     "error_barrier": lambda module, _: isthmus.error_barrier(problem_of(module), start(module), 0.5 * start(module)),
+    "block_eigenvalues": lambda module, _: isthmus.block_eigenvalues(problem_of(module), 2, probes=2),
+    "curvature_blocks": lambda module, _: isthmus.curvature_blocks(problem_of(module)) @ start(module),
+    "top_eigenpairs": lambda module, _: isthmus.top_eigenpairs(
+        isthmus.hessian_operator(problem_of(module)), 2, seed=isthmus.Seed(0)
+    ),
+    "Deflated": lambda module, _: (
+        isthmus.Deflated(isthmus.hessian_operator(problem_of(module)), start(module)[:, None] / start(module).norm())
+        @ start(module)
+    ),
+    "stochastic_lanczos_quadrature": lambda module, _: isthmus.stochastic_lanczos_quadrature(
+        isthmus.ggn_operator(problem_of(module)), steps=4, probes=2, seed=isthmus.Seed(0)
+    ),
+    "hutchinson_trace": lambda module, _: isthmus.hutchinson_trace(
+        isthmus.hessian_operator(problem_of(module)), probes=2, seed=isthmus.Seed(0)
+    ),
+    "hutch_plus_plus": lambda module, _: isthmus.hutch_plus_plus(
+        isthmus.hessian_operator(problem_of(module)), products=6, seed=isthmus.Seed(0)
+    ),
+    "frobenius_norm": lambda module, _: isthmus.frobenius_norm(
+        isthmus.hessian_operator(problem_of(module)), probes=2, seed=isthmus.Seed(0)
+    ),
     "ggn_operator": lambda module, _: isthmus.ggn_operator(problem_of(module)) @ start(module),
     "hessian_operator": lambda module, _: isthmus.hessian_operator(problem_of(module)) @ start(module),
     "hessian_eigenvalues": lambda module, _: isthmus.hessian_eigenvalues(problem_of(module), 2),
