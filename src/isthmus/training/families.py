@@ -13,7 +13,9 @@ from torch import Tensor
 from isthmus._core.errors import InputError, ShapeError
 from isthmus._core.seeds import Seed
 from isthmus.model.problem import Problem
+from isthmus.training.checkpoints import Checkpoint
 from isthmus.training.ensemble import member_gradients
+from isthmus.training.trajectory import Trajectory
 
 
 @dataclass(frozen=True)
@@ -25,12 +27,23 @@ class Families:
         children: ends of the children, ``(spawn time, g, child, p)``.
         spawn_steps: when they left.
         steps_per_epoch: optimizer steps of an epoch.
+        problem: network and data.
     """
 
     parents: dict[int, Tensor]
     children: Tensor
     spawn_steps: tuple[int, ...]
     steps_per_epoch: int
+    problem: Problem
+
+    def trajectory(self, parent: int) -> Trajectory:
+        """One parent's points as a trajectory to measure on; it holds no momentum, so nothing can be continued from it."""
+        layout = self.problem.network.layout
+        kept = {
+            step: Checkpoint(step=step, steps_per_epoch=self.steps_per_epoch, parameters=layout.unflatten(points[parent]))
+            for step, points in self.parents.items()
+        }
+        return Trajectory(self.problem, kept, self.steps_per_epoch)
 
 
 def train_families(
@@ -87,8 +100,8 @@ def train_families(
             chosen = rows.at(step, streams)
             velocity = momentum * velocity + gradients(points, problem.inputs[chosen], problem.targets[chosen])
             points = points - rate_at(step) * velocity
-    ends = points[len(seeds) :].reshape(len(leaving), len(seeds), children, -1)
-    return Families(kept, ends, tuple(leaving), rows.steps_per_epoch)
+    ends = points[len(seeds) :].reshape(len(leaving), len(seeds), children, points.shape[1])
+    return Families(kept, ends, tuple(leaving), rows.steps_per_epoch, problem)
 
 
 class _Rows:
@@ -102,7 +115,9 @@ class _Rows:
 
     def at(self, step: int, streams: Sequence[Seed]) -> Tensor:
         epoch, position = divmod(step, self.steps_per_epoch)
-        return torch.stack([self._order(stream, epoch)[position * self.batch : (position + 1) * self.batch] for stream in streams])
+        return torch.stack(
+            [self._order(stream, epoch)[position * self.batch : (position + 1) * self.batch] for stream in streams]
+        )
 
     def _order(self, stream: Seed, epoch: int) -> Tensor:
         known = self.orders.get(stream)
