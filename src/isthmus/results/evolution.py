@@ -16,6 +16,7 @@ class Spawning(Record):
         spawn_step: optimizer steps at which children left the parent, ``(s,)``.
         spawn_epoch: the same in epochs.
         values: the measures between each pair of children at their end, ``(q, s, pair)``; NaN where a child is excluded.
+        layers: share of rectifiers that differ, for each layer of them in order, ``(layer, s, pair)``; no layer without rectifiers.
         independent: the same measures between runs from different initializations, ``(q, i)``; empty without them.
         child_test_error: test error of each child at its end, ``(s, child)``; NaN where excluded or without classes.
         child_test_loss: the same of the loss.
@@ -31,6 +32,7 @@ class Spawning(Record):
         "spawn_step": ("s",),
         "spawn_epoch": ("s",),
         "values": ("q", "s", "pair"),
+        "layers": ("layer", "s", "pair"),
         "independent": ("q", "i"),
         "child_test_error": ("s", "child"),
         "child_test_loss": ("s", "child"),
@@ -40,6 +42,7 @@ class Spawning(Record):
     spawn_step: np.ndarray
     spawn_epoch: np.ndarray
     values: np.ndarray
+    layers: np.ndarray
     independent: np.ndarray
     child_test_error: np.ndarray
     child_test_loss: np.ndarray

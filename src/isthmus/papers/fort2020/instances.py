@@ -60,11 +60,11 @@ _DESK: dict[Kind, Recipe] = {
 }
 RECIPES: dict[ScaleName, dict[Kind, Recipe]] = {
     "smoke": {
-        "signals": Recipe(1000, 64, 25, 12, 0.09, _SPAWN["smoke"]),
+        "signals": Recipe(1000, 64, 25, 12, 0.1, _SPAWN["smoke"]),
         "digits": Recipe(1297, 64, 50, 8, 0.05, (0.0, 1.0, 4.0)),
-        "linear": Recipe(1000, 0, 25, 6, 0.09, (0.0, 1.0, 4.0)),
-        "annealed": Recipe(1000, 64, 25, 12, 0.09),
-        "convolutional": Recipe(2000, 16, 20, 8, 0.03),
+        "linear": Recipe(1000, 0, 25, 6, 0.1, (0.0, 1.0, 4.0)),
+        "annealed": Recipe(1000, 64, 25, 12, 0.1),
+        "convolutional": Recipe(2000, 16, 25, 8, 0.05),
     },
     "desk": _DESK,
     "paper": {kind: Recipe(r.samples, r.width, r.batch, 200, r.rate, r.spawn) for kind, r in _DESK.items()},
