@@ -27,6 +27,7 @@ Kind = Literal["signals", "digits", "linear", "annealed", "convolutional"]
 CLASSES, LENGTH, PAIR = 10, 40, 0.4
 TRANSIENT_EPOCHS = 3.0
 _KNOTS, _NOISE, _TESTS = 12, 0.15, 400
+_LATE = {"smoke": 5, "desk": 8, "paper": 16}
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ RECIPES: dict[ScaleName, dict[Kind, Recipe]] = {
         "digits": Recipe(1297, 64, 50, 8, 0.05, (0.0, 1.0, 4.0)),
         "linear": Recipe(1000, 0, 25, 6, 0.1, (0.0, 1.0, 4.0)),
         "annealed": Recipe(1000, 64, 25, 12, 0.1),
-        "convolutional": Recipe(2000, 16, 25, 8, 0.05),
+        "convolutional": Recipe(1500, 16, 25, 8, 0.05),
     },
     "desk": _DESK,
     "paper": {kind: Recipe(r.samples, r.width, r.batch, 200, r.rate, r.spawn) for kind, r in _DESK.items()},
@@ -135,7 +136,7 @@ def family(kind: Kind, scale: ScaleName, root: int) -> Families:
     streams = [seed.child("seed", index) for index in range(SEEDS[scale])]
     starts = torch.stack([reinitialized(made.network, stream.child("init")).flat for stream in streams])
     late = TRANSIENT_EPOCHS * per_epoch
-    pairs = [end for start in velocity_steps(recipe, per_epoch) for end in (start, start + pair_length(per_epoch))]
+    pairs = [end for start in velocity_steps(scale, recipe, per_epoch) for end in (start, start + pair_length(per_epoch))]
     return train_families(
         made,
         starts,
@@ -153,10 +154,10 @@ def pair_length(per_epoch: int) -> int:
     return max(1, round(PAIR * per_epoch))
 
 
-def velocity_steps(recipe: Recipe, per_epoch: int) -> list[int]:
-    """Where velocities start: five times in the first three epochs, then eight up to the end, evenly in log time."""
+def velocity_steps(scale: ScaleName, recipe: Recipe, per_epoch: int) -> list[int]:
+    """Where velocities start: five times in the first three epochs, then several up to the end, evenly in log time."""
     last = recipe.epochs - PAIR
-    late = np.geomspace(TRANSIENT_EPOCHS, last, 8) if last > TRANSIENT_EPOCHS else ()
+    late = np.geomspace(TRANSIENT_EPOCHS, last, _LATE[scale]) if last > TRANSIENT_EPOCHS else ()
     return sorted({math.floor(epoch * per_epoch) for epoch in (0.0, 0.4, 0.8, 1.6, 2.4, *late)})
 
 
