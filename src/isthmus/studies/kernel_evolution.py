@@ -19,6 +19,7 @@ from isthmus.studies.linearized import LOSSES, linearized_children
 from isthmus.studies.stage import spread
 from isthmus.studies.stages.training import training_history
 from isthmus.training import train
+from isthmus.training.loop import Augment
 from isthmus.training.trajectory import Trajectory
 
 _FEWEST = 4
@@ -62,6 +63,8 @@ def kernel_evolution(
     children: int = 2,
     samples: int = 1200,
     linearized: int = 3,
+    probes: int = 64,
+    augment: Augment | None = None,
     seed: Seed | int = 0,
     store: Path | str | None = None,
     workers: int = 1,
@@ -78,6 +81,8 @@ def kernel_evolution(
         children: of each, at least two.
         samples: training examples behind the solved kernels.
         linearized: times at which the network is linearized and trained on; 0 leaves them out, which saves most of the time.
+        probes: training inputs in each of four sets on which kernels are compared.
+        augment: ``(inputs, seed) -> inputs`` of a batch, in the run and its children.
         seed: names all draws.
         store: folder for checkpoints; a study that was stopped takes its runs up there.
         workers: processes for the children.
@@ -90,7 +95,7 @@ def kernel_evolution(
         InputError: the run has fewer than four checkpoints, or holds no order of the data to continue in.
     """
     seed = as_seed(seed)
-    run = subject if isinstance(subject, Trajectory) else _train(subject, optimizer, epochs, batch, seed, store)
+    run = subject if isinstance(subject, Trajectory) else _train(subject, optimizer, epochs, batch, augment, seed, store)
     if len(run.steps) < _FEWEST:
         raise InputError(
             f"A transition is found among at least {_FEWEST} times, and this run has checkpoints at steps {run.steps} only. Train "
@@ -103,12 +108,14 @@ def kernel_evolution(
     times = spread([step for step in run.steps if step <= 2 * run.steps[-1] / 3], spawn_times)
     tested = run.problem.test_inputs is not None
     history = training_history(run)
-    kernel = kernel_timeline(run, seed=seed.child("kernel"), tell=telling("kernel along the run"))
+    kernel = kernel_timeline(run, probe_samples=probes, seed=seed.child("kernel"), tell=telling("kernel along the run"))
     family = spawning(
         run,
         steps=times,
         children=children,
         optimizer=optimizer,
+        augment=augment,
+        kernel_samples=min(probes, 40),
         seed=seed.child("children"),
         store=None if store is None else Path(store) / "spawned",
         workers=workers,
@@ -128,10 +135,16 @@ def kernel_evolution(
 
 
 def _train(
-    problem: Problem, optimizer: OptimizerFactory | None, epochs: int, batch: int, seed: Seed, store: Path | str | None
+    problem: Problem,
+    optimizer: OptimizerFactory | None,
+    epochs: int,
+    batch: int,
+    augment: Augment | None,
+    seed: Seed,
+    store: Path | str | None,
 ) -> Trajectory:
     place = None if store is None else Path(store) / "checkpoints"
-    return train(problem, optimizer, epochs=epochs, batch=batch, seed=seed.child("train"), store=place)
+    return train(problem, optimizer, epochs=epochs, batch=batch, augment=augment, seed=seed.child("train"), store=place)
 
 
 def _batch(run: Trajectory, otherwise: int) -> int:
