@@ -124,7 +124,7 @@ def check_constant(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
 
 
 def control_constant(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
-    """The same runs with a learning rate that falls like 1/t after 3 epochs: the kernel comes to rest."""
+    """The same runs with a learning rate that falls like 1/t^2 after 3 epochs: the kernel comes to rest."""
     return _constant_evidence("annealed", scale, seed)
 
 
