@@ -3,6 +3,7 @@
 import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -242,7 +243,7 @@ def test_a_run_with_too_few_checkpoints_is_refused() -> None:
 def test_the_whole_study_leaves_every_record(tmp_path: Path) -> None:
     net, inputs, labels = build("mlp", samples=30)
     problem = Problem(net, inputs, labels, nn.CrossEntropyLoss(), test=(inputs[:10], labels[:10]))
-    options = {"epochs": 6, "batch": 5, "spawn_times": 3, "samples": 20, "linearized": 1, "seed": 3}
+    options: dict[str, Any] = {"epochs": 3, "batch": 5, "spawn_times": 2, "samples": 20, "linearized": 1, "seed": 3}
     study = isthmus.kernel_evolution(problem, Sgd(lr=0.1), store=tmp_path / "runs", **options)
     again = isthmus.kernel_evolution(problem, Sgd(lr=0.1), store=tmp_path / "runs", **options)
     assert study.children.same_numbers(again.children)

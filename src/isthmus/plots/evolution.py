@@ -10,6 +10,7 @@ from isthmus.results.evolution import AfterKernel, EvolutionCurves, EvolutionSum
 from isthmus.results.kernel import KernelTimeline
 
 _BARRIER = {True: ("barrier_train_error", "barrier\n(train error)"), False: ("barrier_train_loss", "barrier\n(train loss)")}
+_WORDS = {"barrier_train_error": "barrier", "hamming": "activation patterns", "weights": "weights of children"}
 
 
 def plot_evolution(kernel: KernelTimeline, children: Spawning, summary: EvolutionSummary, after: AfterKernel | None) -> Figure:
@@ -174,7 +175,7 @@ def plot_together(record: EvolutionCurves) -> Figure:
     with styled():
         made, axes = figure(3.2)
         named = zip(record.measures, record.landscape, strict=True)
-        lines = [(name.replace("_", " "), record.spawn_epoch, curve, MAIN) for name, curve in named]
+        lines = [(_WORDS.get(name, name), record.spawn_epoch, curve, MAIN) for name, curve in named]
         lines += [("kernel velocity", record.motion_epoch, record.velocity, CONTRAST)]
         lines += [("missing alignment", record.motion_epoch, -record.alignment, CONTRAST)]
         if record.solved_error.size:

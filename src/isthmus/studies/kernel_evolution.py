@@ -23,6 +23,7 @@ from isthmus.training.loop import Augment
 from isthmus.training.trajectory import Trajectory
 
 _FEWEST = 4
+_RATES = (1.0, 0.3, 0.1)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def kernel_evolution(
     epochs: int = 30,
     batch: int = 50,
     spawn_times: int = 8,
-    children: int = 2,
+    children: int = 3,
     samples: int = 1200,
     linearized: int = 3,
     probes: int = 64,
@@ -78,7 +79,7 @@ def kernel_evolution(
         epochs: length of the run, when it is trained here.
         batch: samples a step, when it is trained here.
         spawn_times: times from which children leave, evenly over the log-spaced checkpoints of the first two thirds.
-        children: of each, at least two.
+        children: of each; three give three pairs, whose spread the change point needs.
         samples: training examples behind the solved kernels.
         linearized: times at which the network is linearized and trained on; 0 leaves them out, which saves most of the time.
         probes: training inputs in each of four sets on which kernels are compared.
@@ -129,7 +130,9 @@ def kernel_evolution(
     straight = None
     if linearized and tested and run.problem.loss.name in LOSSES:
         chosen, told = spread(run.steps, linearized + 1)[:-1], telling("linearized children")
-        straight = linearized_children(run, steps=chosen, batch=_batch(run, batch), seed=seed.child("linearized"), tell=told)
+        straight = linearized_children(
+            run, steps=chosen, rates=_RATES, batch=_batch(run, batch), seed=seed.child("linearized"), tell=told
+        )
     summary = evolution_summary(run, family, kernel, history, after, optimizer=optimizer, seed=seed.child("summary"))
     return KernelEvolution(history, kernel, family, after, straight, summary)
 
