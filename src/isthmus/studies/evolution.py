@@ -110,10 +110,9 @@ def spawning(
     started, seed = time.perf_counter(), as_seed(seed)
     problem = trajectory.problem.eval()
     inputs = (problem.inputs if problem.test_inputs is None else problem.test_inputs)[:_ROWS]
-    order = torch.from_numpy(seed.child("kernel").numpy().permutation(problem.samples))
-    points = problem.inputs[order[:kernel_samples]]
+    points = problem.inputs[torch.from_numpy(seed.child("kernel").numpy().permutation(problem.samples)[:kernel_samples])]
     pairs = list(itertools.combinations(range(children), 2))
-    values, layers, errors, losses, diverged = [], [], [], [], []
+    values, layers, scores, diverged = [], [], [], []
     for index, step in enumerate(steps):
         if tell is not None:
             tell(index, len(steps))
@@ -121,18 +120,14 @@ def spawning(
             trajectory, step, children, optimizer=optimizer, vary=vary, augment=augment, seed=seed, store=store, workers=workers
         )
         ends = [run.problem_at(run.steps[-1]) for run in family.children]
-        scores = [evaluate(end, data="train" if end.test_inputs is None else "test") for end in ends]
-        errors.append(_padded([score.error for score in scores], children))
-        losses.append(_padded([score.loss for score in scores], children))
+        scores.append(_scores(ends, children))
         diverged.append(family.diverged)
         rows = [pair_measures(ends[a], ends[b], inputs, points, refine=refine) for a, b in pairs if b < len(ends)]
         values.append(_columns([row for row, _ in rows], len(MEASURES), len(pairs)))
         layers.append([row for _, row in rows])
     last = trajectory.problem_at(trajectory.steps[-1])
-    apart = [
-        pair_measures(last, last.at(other.network.parameters, other.network.buffers), inputs, points, refine=refine)[0]
-        for other in independent
-    ]
+    others = [last.at(other.network.parameters, other.network.buffers) for other in independent]
+    apart = [pair_measures(last, other, inputs, points, refine=refine)[0] for other in others]
     depth = max((len(row) for rows in layers for row in rows), default=0)
     return Spawning(
         spawn_step=np.array(steps),
@@ -140,8 +135,8 @@ def spawning(
         values=np.stack(values, axis=1),
         layers=np.stack([_columns(rows, depth, len(pairs)) for rows in layers], axis=1),
         independent=np.stack(apart, axis=1) if apart else np.empty((len(MEASURES), 0)),
-        child_test_error=np.stack(errors),
-        child_test_loss=np.stack(losses),
+        child_test_error=np.stack(scores)[:, 0],
+        child_test_loss=np.stack(scores)[:, 1],
         diverged=np.array(diverged),
         measures=list(MEASURES),
         vary=vary,
@@ -155,8 +150,10 @@ def spawning(
     )
 
 
-def _padded(values: list[float], size: int) -> np.ndarray:
-    return np.array([*values, *[math.nan] * (size - len(values))])
+def _scores(ends: list[Problem], children: int) -> np.ndarray:
+    """Test error and loss of each child (training, without test data), ``(2, child)``, NaN where one is excluded."""
+    found = [evaluate(end, data="train" if end.test_inputs is None else "test") for end in ends]
+    return _columns([[score.error, score.loss] for score in found], 2, children)
 
 
 def _columns(rows: list, height: int, width: int) -> np.ndarray:

@@ -1,6 +1,7 @@
 """Checks about the lazy limit: two-layer networks in NTK parametrization on the problem's data, over widths."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -62,15 +63,6 @@ def _run(problem: Problem, width: int, scaling: Scaling, steps: int, seed: Seed)
     return _Motion(kernel_distance(before, empirical_ntk(end.network, inputs, verify=False)).relative_change, gap)
 
 
-def _runs(problem: Problem, scale: ScaleName, seed: Seed, scaling: Scaling) -> tuple[np.ndarray, list[list[_Motion]]]:
-    data, widths = _vector_data(problem, _SAMPLES[scale]), _WIDTHS[scale]
-    runs = [
-        [_run(data, width, scaling, _STEPS[scale], seed.child("seed", index, "width", width)) for width in widths]
-        for index in range(_SEEDS[scale])
-    ]
-    return np.array(widths, dtype=np.float64), runs
-
-
 def _vector_data(problem: Problem, samples: int) -> Problem:
     """The first samples as unit-variance vectors, with at most three target columns, in float64."""
     count = min(samples, problem.samples)
@@ -83,59 +75,53 @@ def _vector_data(problem: Problem, samples: int) -> Problem:
     return Problem(nn.Linear(inputs.shape[1], targets.shape[1]).double(), inputs, targets, nn.MSELoss())
 
 
-def _kernel_evidence(problem: Problem, scale: ScaleName, seed: Seed, scaling: Scaling) -> Evidence:
-    widths, runs = _runs(problem, scale, seed, scaling)
-    measured = np.array([[run.kernel for run in row] for row in runs])
-    rate = fit_rate(widths, measured)
+_QUANTITIES = {
+    "kernel": ("|K_T - K_0| / |K_0|", "relative kernel change |K_T - K_0| / |K_0|"),
+    "function": ("|f_T - f_lin| / |f_T - f_0|, network against its linear expansion", "distance from the expansion / way gone"),
+}
+
+
+def _evidence(problem: Problem, scale: ScaleName, seed: Seed, scaling: Scaling, what: Literal["kernel", "function"]) -> Evidence:
+    """The exponent in the width of one of the numbers of `_Motion`."""
+    data, widths = _vector_data(problem, _SAMPLES[scale]), _WIDTHS[scale]
+    runs = [
+        [_run(data, width, scaling, _STEPS[scale], seed.child("seed", index, "width", width)) for width in widths]
+        for index in range(_SEEDS[scale])
+    ]
+    measured = np.array([[getattr(run, what) for run in row] for row in runs])
+    axis = np.array(widths, dtype=np.float64)
+    rate = fit_rate(axis, measured)
+    quantity, name = _QUANTITIES[what]
     return Evidence(
-        quantity="exponent of |K_T - K_0| / |K_0| in the width",
+        quantity=f"exponent of {quantity} in the width",
         predicted="-1/2 or below in NTK parametrization, 0 in mean-field scaling",
         estimate=rate.slope,
         interval=rate.interval,
         threshold=_SLOPE_LINE,
         reason="halfway between -1/2 and no dependence on the width",
         exact=False,
-        axis=widths,
+        axis=axis,
         axis_name="width",
         measured=measured,
-        measured_name="relative kernel change |K_T - K_0| / |K_0|",
+        measured_name=name,
     )
 
 
 def check_kernel(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
     """Two-layer tanh networks in NTK parametrization on the problem's data: the kernel moves less as they widen."""
-    return _kernel_evidence(problem, scale, seed, "ntk")
+    return _evidence(problem, scale, seed, "ntk", "kernel")
 
 
 def control_kernel(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
     """The same in mean-field scaling, trained for the same kernel time: the kernel moves as much at every width."""
-    return _kernel_evidence(problem, scale, seed, "mean_field")
-
-
-def _function_evidence(problem: Problem, scale: ScaleName, seed: Seed, scaling: Scaling) -> Evidence:
-    widths, runs = _runs(problem, scale, seed, scaling)
-    measured = np.array([[run.function for run in row] for row in runs])
-    rate = fit_rate(widths, measured)
-    return Evidence(
-        quantity="exponent in the width of |f_T - f_lin| / |f_T - f_0|, network against its linear expansion in closed form",
-        predicted="-1/2 or below in NTK parametrization, 0 in mean-field scaling",
-        estimate=rate.slope,
-        interval=rate.interval,
-        threshold=_SLOPE_LINE,
-        reason="halfway between -1/2 and no dependence on the width",
-        exact=False,
-        axis=widths,
-        axis_name="width",
-        measured=measured,
-        measured_name="distance from the linear expansion, of the way gone",
-    )
+    return _evidence(problem, scale, seed, "mean_field", "kernel")
 
 
 def check_function(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
     """Two-layer tanh networks in NTK parametrization at a small rate: training follows the linear expansion."""
-    return _function_evidence(problem, scale, seed, "ntk")
+    return _evidence(problem, scale, seed, "ntk", "function")
 
 
 def control_function(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
     """The same in mean-field scaling: the network leaves its expansion by as much at every width."""
-    return _function_evidence(problem, scale, seed, "mean_field")
+    return _evidence(problem, scale, seed, "mean_field", "function")
