@@ -74,6 +74,7 @@ if TYPE_CHECKING:
     from isthmus.report.atlas import render
     from isthmus.results.catalog import load_record
     from isthmus.studies.after_kernel import after_kernel
+    from isthmus.studies.kernel_evolution import kernel_evolution
     from isthmus.studies.learning_curves import learning_curves
     from isthmus.studies.linearized import linearized_children
     from isthmus.studies.spawning import spawn
@@ -150,6 +151,7 @@ _NAMES = {
     "identify_plateau": "isthmus.embedding.plateau",
     "initialization_regime": "isthmus.embedding.regime",
     "kernel_distance": "isthmus.kernel.distance",
+    "kernel_evolution": "isthmus.studies.kernel_evolution",
     "kernel_ridge": "isthmus.kernel.ridge",
     "label_alignment": "isthmus.kernel.alignment",
     "learning_curves": "isthmus.studies.learning_curves",
@@ -261,6 +263,7 @@ __all__ = [
     "identify_plateau",
     "initialization_regime",
     "kernel_distance",
+    "kernel_evolution",
     "kernel_ridge",
     "label_alignment",
     "learning_curves",

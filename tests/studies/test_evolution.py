@@ -1,7 +1,9 @@
 """Spawning, after-kernels and linearized children against exact facts."""
 
+import dataclasses
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +75,65 @@ def test_children_of_the_end_are_exactly_the_same() -> None:
     assert np.nanmax(np.abs(last)) == 0
     assert record.measure("weights")[0].min() > 0
     assert record.values.shape == (len(MEASURES), 2, 3)
+
+
+def test_the_layers_of_rectifiers_pool_to_their_hamming_distance() -> None:
+    sizes = (9, 4)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        first, second = (nn.Linear(a, b).double() for a, b in ((6, sizes[0]), (sizes[0], sizes[1])))
+        module = nn.Sequential(first, nn.ReLU(), second, nn.ReLU(), nn.Linear(4, 3).double())
+    record = spawning(parent(module), steps=[0, 5], children=3, optimizer=Sgd(lr=0.2), kernel_samples=4)
+    assert record.layers.shape == (2, 2, 3)
+    pooled = np.einsum("l,lsp->sp", np.array(sizes) / sum(sizes), record.layers)
+    assert record.measure("hamming") == pytest.approx(pooled)
+
+
+def test_refinement_finds_barriers_that_are_no_lower() -> None:
+    run = parent()
+    even, refined = (spawning(run, steps=[0], optimizer=Sgd(lr=0.2), kernel_samples=4, refine=kind) for kind in (False, True))
+    assert (refined.measure("barrier_train_loss") >= even.measure("barrier_train_loss")).all()
+    assert "refined" in refined.method
+    assert "refined" not in even.method
+
+
+def test_a_stopped_child_is_taken_up_and_ends_bit_equal(tmp_path: Path) -> None:
+    run = parent()
+    whole = spawn(run, 4, 2, optimizer=Sgd(lr=0.2), checkpoints=(7, 9), store=tmp_path)
+    folder = tmp_path / "00000004" / "order-1"
+    for path in sorted(folder.glob("*.safetensors"))[2:]:
+        path.unlink()
+    again = spawn(run, 4, 2, optimizer=Sgd(lr=0.2), checkpoints=(7, 9), store=tmp_path)
+    assert all(torch.equal(end(a), end(b)) for a, b in zip(whole.children, again.children, strict=True))
+
+
+def test_children_of_other_data_are_refused() -> None:
+    run = parent()
+    moved = Problem(run.problem.network.module, run.problem.inputs + 1, run.problem.targets, nn.CrossEntropyLoss())
+    elsewhere = dataclasses.replace(run, problem=moved)
+    with pytest.raises(InputError, match="training data"):
+        spawn(elsewhere, 4, optimizer=Sgd(lr=0.2))
+
+
+def test_dropout_trains_and_is_off_in_every_measure() -> None:
+    """The parent's stream continues its masks bit for bit; measures are deterministic, so children of the end are equal."""
+    module = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3)).double()
+    run = parent(module)
+    twins = spawn(run, 3, 1, optimizer=Sgd(lr=0.2), vary="epsilon")
+    assert torch.equal(end(twins.children[0]), end(run))
+    record = spawning(run, steps=[0, STEPS], optimizer=Sgd(lr=0.2), kernel_samples=6)
+    assert np.nanmax(np.abs(record.values[:, 1])) == 0
+    assert record.measure("kernel")[0].min() > 0
+
+
+def test_batch_statistics_are_measured_anew_on_the_line() -> None:
+    module = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)).double()
+    run = parent(module)
+    record = spawning(run, steps=[0], optimizer=Sgd(lr=0.2), kernel_samples=6)
+    first, second = (child.problem_at(STEPS) for child in spawn(run, 0, 2, optimizer=Sgd(lr=0.2)).children)
+    line = isthmus.error_barrier(first, first, second, refine=False)
+    assert "recalibrate" in line.method
+    assert record.measure("barrier_train_loss")[0, 0] == line.chord[line.quantities.index("train_loss")]
 
 
 def test_augmented_children_share_the_order() -> None:
@@ -158,9 +219,9 @@ def test_a_model_linear_in_its_parameters_is_its_own_linearization() -> None:
     run = parent(nn.Linear(6, 3).double())
     record = linearized_children(run, steps=[0, 6], batch=BATCH)
     assert np.abs(record.advantage).max() == 0
-    assert pair_measures(run.problem_at(0), run.problem_at(STEPS), run.problem.inputs, run.problem.inputs)[
-        MEASURES.index("kernel")
-    ] == pytest.approx(0, abs=1e-15)
+    found, layers = pair_measures(run.problem_at(0), run.problem_at(STEPS), run.problem.inputs, run.problem.inputs)
+    assert found[MEASURES.index("kernel")] == pytest.approx(0, abs=1e-15)
+    assert layers == []
 
 
 def test_the_linear_rate_is_half_the_inverse_curvature() -> None:
@@ -172,6 +233,33 @@ def test_the_linear_rate_is_half_the_inverse_curvature() -> None:
     other = Problem(net, inputs, torch.randn(30, 3, dtype=torch.float64), nn.HuberLoss())
     with pytest.raises(HypothesisError, match="curvature"):
         linear_rate(other)
+
+
+def test_a_run_with_too_few_checkpoints_is_refused() -> None:
+    with pytest.raises(InputError, match="at least 4 times"):
+        isthmus.kernel_evolution(parent(checkpoints=(3,)), Sgd(lr=0.2))
+
+
+def test_the_whole_study_leaves_every_record(tmp_path: Path) -> None:
+    net, inputs, labels = build("mlp", samples=30)
+    problem = Problem(net, inputs, labels, nn.CrossEntropyLoss(), test=(inputs[:10], labels[:10]))
+    options: dict[str, Any] = {"epochs": 3, "batch": 5, "spawn_times": 2, "samples": 20, "linearized": 1, "seed": 3}
+    study = isthmus.kernel_evolution(problem, Sgd(lr=0.1), store=tmp_path / "runs", **options)
+    again = isthmus.kernel_evolution(problem, Sgd(lr=0.1), store=tmp_path / "runs", **options)
+    assert study.children.same_numbers(again.children)
+    assert study.summary.same_numbers(again.summary)
+    paths = study.save(tmp_path / "records")
+    assert [isthmus.load_record(path).schema for path in paths] == [
+        "training/history", "kernel/timeline", "evolution/spawning", "evolution/after_kernel", "evolution/linearized",
+        "evolution/summary",
+    ]  # fmt: skip
+    kernel = study.kernel
+    assert np.cos(kernel.angular_velocity * kernel.velocity_interval) == pytest.approx(
+        1 - kernel.velocity * kernel.velocity_interval
+    )
+    shared = [(list(kernel.velocity_epoch).index(t), w) for w, t in enumerate(kernel.scan_epoch) if t in kernel.velocity_epoch]
+    assert shared
+    assert all(kernel.scan_velocity[:, 1, w] == pytest.approx(kernel.velocity[:, v]) for v, w in shared)
 
 
 @pytest.mark.slow

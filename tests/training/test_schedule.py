@@ -6,7 +6,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.training.schedule import PAIR_EPOCHS, checkpoint_steps, log_steps, velocity_pairs
+from isthmus.training.schedule import PAIR_EPOCHS, SCAN_EPOCHS, checkpoint_steps, log_steps, velocity_pairs, velocity_scans
 
 totals, per_epochs = st.integers(0, 10**6), st.integers(1, 10**4)
 
@@ -29,8 +29,11 @@ def test_pairs_fit_into_the_run_and_are_four_tenths_of_an_epoch_long(total: int,
 
 
 @given(totals, per_epochs)
-def test_the_schedule_holds_every_log_step_and_both_ends_of_every_pair(total: int, per_epoch: int) -> None:
-    steps = checkpoint_steps(total, per_epoch)
+def test_the_schedule_holds_every_log_step_and_all_ends_of_every_pair_and_scan(total: int, per_epoch: int) -> None:
+    steps, scans = checkpoint_steps(total, per_epoch), velocity_scans(total, per_epoch)
     assert steps == sorted(set(steps))
-    assert set(steps) == {*log_steps(total), *(step for pair in velocity_pairs(total, per_epoch) for step in pair)}
+    ends = {step for one in [*velocity_pairs(total, per_epoch), *scans] for step in one}
+    assert set(steps) == {*log_steps(total), *ends}
+    assert len(scans) <= 5
+    assert all(b - a == max(1, round(dt * per_epoch)) for a, *later in scans for b, dt in zip(later, SCAN_EPOCHS, strict=True))
     assert all(0 <= step <= total for step in steps)

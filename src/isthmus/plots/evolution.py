@@ -4,11 +4,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from isthmus._core.intervals import mean_interval
 from isthmus.plots.style import CONTRAST, MAIN, MUTED, PALE, WIDTH, epoch_axis, figure, label, styled
-from isthmus.results.evolution import AfterKernel, EvolutionSummary, LinearizedChildren, Spawning
+from isthmus.results.evolution import AfterKernel, EvolutionCurves, EvolutionSummary, LinearizedChildren, Spawning
 from isthmus.results.kernel import KernelTimeline
 
 _BARRIER = {True: ("barrier_train_error", "barrier\n(train error)"), False: ("barrier_train_loss", "barrier\n(train loss)")}
+_WORDS = {"barrier_train_error": "barrier", "hamming": "activation patterns", "weights": "weights of children"}
 
 
 def plot_evolution(kernel: KernelTimeline, children: Spawning, summary: EvolutionSummary, after: AfterKernel | None) -> Figure:
@@ -113,5 +115,80 @@ def plot_linearized(record: LinearizedChildren, final_error: float) -> Figure:
         axes.set_xlabel("epoch of linearization")
         axes.set_ylabel("test error")
         axes.set_ylim(bottom=0)
+        axes.grid(axis="y")
+    return made
+
+
+def plot_curves(record: EvolutionCurves) -> Figure:
+    """Barrier, activation patterns, kernel velocity, alignment and solved kernels over time: mean and 95 % interval over seeds."""
+    with styled():
+        rows = [
+            (
+                f"barrier\n({record.measures[0].removeprefix('barrier_').replace('_', ' ')})",
+                record.spawn_epoch,
+                record.landscape[0],
+            ),
+            ("Hamming distance\nof patterns", record.spawn_epoch, record.landscape[record.measures.index("hamming")]),
+            ("kernel velocity\n(per epoch)", record.motion_epoch, record.velocity),
+            ("alignment\nwith labels", record.motion_epoch, record.alignment),
+            ("test error of the\nkernel of that time", record.solved_epoch, record.solved_error),
+        ]
+        rows = [row for row in rows if row[2].size and not np.isnan(row[2]).any()]
+        made = Figure(figsize=(WIDTH, 1.35 * len(rows) + 0.9), layout="constrained")
+        panels = [made.add_subplot(len(rows), 1, i + 1) for i in range(len(rows))]
+        last = float(max(x[-1] for _, x, _ in rows))
+        first = float(min(x[x > 0].min() for _, x, _ in rows))
+        for index, (axes, (words, x, values)) in enumerate(zip(panels, rows, strict=True)):
+            _seed_band(axes, x, values)
+            axes.set_ylabel(words)
+            axes.set_ylim(bottom=0)
+            epoch_axis(axes, last, first)
+            axes.grid(axis="y")
+            axes.tick_params(labelbottom=index == len(rows) - 1)
+            _decided(axes, record)
+        if rows[-1][2] is record.solved_error:
+            level = float(record.final_error.mean())
+            panels[-1].axhline(level, color=MUTED, lw=1, ls=":")
+            label(panels[-1], first, level, "finished network", MUTED, dy=7)
+        panels[0].set_title(f"{record.subject}; {record.landscape.shape[1]} seeds, {record.scale} scale")
+        panels[-1].set_xlabel("epoch (log scale)")
+    return made
+
+
+def _seed_band(axes: Axes, x: np.ndarray, values: np.ndarray) -> None:
+    mean, low, high = mean_interval(values)
+    if len(values) > 1:
+        axes.fill_between(x, low, high, color=MAIN, alpha=0.25, lw=0)
+    axes.plot(x, mean, color=MAIN, marker="o", ms=2.5)
+
+
+def _decided(axes: Axes, record: EvolutionCurves) -> None:
+    """The barrier's change point, through all panels."""
+    if record.verdicts[0] == "transient":
+        place, low, high = record.change[0]
+        axes.axvspan(low, high, color=CONTRAST, alpha=0.18, lw=0)
+        axes.axvline(place, color=CONTRAST, lw=1.2)
+
+
+def plot_together(record: EvolutionCurves) -> Figure:
+    """The same measures, each rescaled to run from its least to its largest value, drawn together."""
+    with styled():
+        made, axes = figure(3.2)
+        named = zip(record.measures, record.landscape, strict=True)
+        lines = [(_WORDS.get(name, name), record.spawn_epoch, curve, MAIN) for name, curve in named]
+        lines += [("kernel velocity", record.motion_epoch, record.velocity, CONTRAST)]
+        lines += [("missing alignment", record.motion_epoch, -record.alignment, CONTRAST)]
+        if record.solved_error.size:
+            lines.append(("solved kernel's error", record.solved_epoch, record.solved_error, CONTRAST))
+        styles = {MAIN: iter(("-", "--", ":", "-.", (0, (1, 3)))), CONTRAST: iter(("-", "--", ":"))}
+        for words, x, values, color in lines:
+            mean = values.mean(0)
+            axes.plot(
+                x, (mean - mean.min()) / max(np.ptp(mean), 1e-300), color=color, ls=next(styles[color]), lw=1.5, label=words
+            )
+        axes.legend(frameon=False, fontsize=8, loc="upper right")
+        epoch_axis(axes, float(max(x[-1] for _, x, _, _ in lines)), float(record.spawn_epoch[record.spawn_epoch > 0].min()))
+        axes.set_xlabel("epoch (log scale)")
+        axes.set_ylabel("rescaled to 0 to 1")
         axes.grid(axis="y")
     return made

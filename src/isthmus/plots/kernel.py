@@ -50,16 +50,21 @@ def _band(axes: Axes, x: np.ndarray, values: np.ndarray) -> None:
 
 def plot_pairwise(record: KernelTimeline) -> Figure:
     """The distance S between the kernels of any two times."""
+    return plot_map(record.epoch, record.pairwise)
+
+
+def plot_map(epoch: np.ndarray, pairwise: np.ndarray) -> Figure:
+    """A symmetric map over pairs of times, evenly spaced whatever the times are."""
     with styled():
         made = Figure(figsize=(WIDTH * 0.78, 4.2), layout="constrained")
         axes = made.add_subplot()
-        count = len(record.epoch)
+        count = len(epoch)
         edges = np.arange(count + 1) - 0.5
         image = axes.pcolormesh(
-            edges, edges, record.pairwise, cmap="cividis", vmin=0, edgecolors="face", linewidth=0.2, rasterized=False
+            edges, edges, pairwise, cmap="cividis", vmin=0, edgecolors="face", linewidth=0.2, rasterized=False
         )
         shown = np.unique(np.linspace(0, count - 1, min(count, 7)).round().astype(int))
-        names = [f"{record.epoch[i]:.2g}" for i in shown]
+        names = [f"{epoch[i]:.2g}" for i in shown]
         axes.set_xticks(shown, names)
         axes.set_yticks(shown, names)
         axes.set_aspect("equal")

@@ -52,6 +52,7 @@ KINDS: dict[str, type[Record]] = {
         embedding.PlateauTimeline,
         embedding.UnitCurvature,
         evolution.AfterKernel,
+        evolution.EvolutionCurves,
         evolution.EvolutionSummary,
         evolution.LinearizedChildren,
         evolution.Spawning,

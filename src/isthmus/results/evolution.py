@@ -16,6 +16,7 @@ class Spawning(Record):
         spawn_step: optimizer steps at which children left the parent, ``(s,)``.
         spawn_epoch: the same in epochs.
         values: the measures between each pair of children at their end, ``(q, s, pair)``; NaN where a child is excluded.
+        layers: share of rectifiers that differ, for each layer of them in order, ``(layer, s, pair)``; no layer without rectifiers.
         independent: the same measures between runs from different initializations, ``(q, i)``; empty without them.
         child_test_error: test error of each child at its end, ``(s, child)``; NaN where excluded or without classes.
         child_test_loss: the same of the loss.
@@ -31,6 +32,7 @@ class Spawning(Record):
         "spawn_step": ("s",),
         "spawn_epoch": ("s",),
         "values": ("q", "s", "pair"),
+        "layers": ("layer", "s", "pair"),
         "independent": ("q", "i"),
         "child_test_error": ("s", "child"),
         "child_test_loss": ("s", "child"),
@@ -40,6 +42,7 @@ class Spawning(Record):
     spawn_step: np.ndarray
     spawn_epoch: np.ndarray
     values: np.ndarray
+    layers: np.ndarray
     independent: np.ndarray
     child_test_error: np.ndarray
     child_test_loss: np.ndarray
@@ -177,3 +180,59 @@ class EvolutionSummary(Record):
     cone_radius: float
     silent_alignment: tuple[float, float, float]
     silent: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvolutionCurves(Record):
+    """Landscape and kernel along training, each from several seeds, on one time axis.
+
+    Attributes:
+        spawn_epoch: when children left, ``(s,)``.
+        landscape: measures between the children of each time, mean over their pairs, ``(q, seed, s)``.
+        motion_epoch: starts of the velocity intervals, ``(v,)``.
+        velocity: kernel velocity S / dt, mean over probe sets, per epoch, ``(seed, v)``.
+        alignment: centered alignment of the kernel with the labels at the same times, ``(seed, v)``.
+        solved_epoch: times whose kernel is solved, ``(t,)``.
+        solved_error: test error of that kernel, ``(seed, t)``.
+        final_error: test error of the finished networks, ``(seed,)``.
+        map_epoch: times of the map, ``(u,)``.
+        pairwise: kernel distance S between any two of them, mean over seeds, ``(u, w)``.
+        change: change point and 95 % interval (bootstrap over seeds) of each signal, epochs, ``(signal, 3)``.
+        measures: names of the q measures.
+        signals: names of the signals.
+        verdicts: ``transient``, ``no transient`` or ``unresolved`` for each.
+        scale: ``smoke``, ``desk`` or ``paper``.
+        subject: network and data, in words.
+    """
+
+    schema: ClassVar[str] = "evolution/curves"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "spawn_epoch": ("s",),
+        "landscape": ("q", "seed", "s"),
+        "motion_epoch": ("v",),
+        "velocity": ("seed", "v"),
+        "alignment": ("seed", "v"),
+        "solved_epoch": ("t",),
+        "solved_error": ("seed", "t"),
+        "final_error": ("seed",),
+        "map_epoch": ("u",),
+        "pairwise": ("u", "w"),
+        "change": ("signal", "epoch_low_high"),
+    }
+
+    spawn_epoch: np.ndarray
+    landscape: np.ndarray
+    motion_epoch: np.ndarray
+    velocity: np.ndarray
+    alignment: np.ndarray
+    solved_epoch: np.ndarray
+    solved_error: np.ndarray
+    final_error: np.ndarray
+    map_epoch: np.ndarray
+    pairwise: np.ndarray
+    change: np.ndarray
+    measures: list[str]
+    signals: list[str]
+    verdicts: list[str]
+    scale: str
+    subject: str

@@ -129,6 +129,10 @@ class KernelTimeline(Record):
         velocity_epoch: the same in epochs.
         velocity_interval: the actual dt of each pair, epochs.
         velocity: S(K_t, K_{t+dt}) / dt, per epoch, ``(probe_set, v)``.
+        angular_velocity: arccos(1 - S) / dt, radians per epoch, ``(probe_set, v)``.
+        scan_epoch: starts at which the velocity is measured over several lengths, ``(w,)``; empty without such checkpoints.
+        scan_interval: the lengths dt, epochs (about 0.2, 0.4, 0.8), ``(k,)``.
+        scan_velocity: S(K_t, K_{t+dt}) / dt over each length, ``(probe_set, k, w)``.
         pairwise: S(K_t, K_s), ``(t, t)``, mean over probe sets.
         samples: examples in each probe set.
         outputs: reduction over outputs of the kernel behind the distances.
@@ -151,6 +155,10 @@ class KernelTimeline(Record):
         "velocity_epoch": ("v",),
         "velocity_interval": ("v",),
         "velocity": ("probe_set", "v"),
+        "angular_velocity": ("probe_set", "v"),
+        "scan_epoch": ("w",),
+        "scan_interval": ("k",),
+        "scan_velocity": ("probe_set", "k", "w"),
         "pairwise": ("t", "s"),
     }
 
@@ -166,6 +174,10 @@ class KernelTimeline(Record):
     velocity_epoch: np.ndarray
     velocity_interval: np.ndarray
     velocity: np.ndarray
+    angular_velocity: np.ndarray
+    scan_epoch: np.ndarray
+    scan_interval: np.ndarray
+    scan_velocity: np.ndarray
     pairwise: np.ndarray
     samples: int
     outputs: str

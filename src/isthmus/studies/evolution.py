@@ -41,7 +41,9 @@ _ROWS = 1000
 _ERROR_FLOOR = 0.02
 
 
-def pair_measures(first: Problem, second: Problem, inputs: Tensor, kernel_inputs: Tensor) -> np.ndarray:
+def pair_measures(
+    first: Problem, second: Problem, inputs: Tensor, kernel_inputs: Tensor, *, refine: bool = False
+) -> tuple[np.ndarray, list[float]]:
     """All `MEASURES` between two networks of one architecture on the same data, in order, NaN where undefined.
 
     Args:
@@ -49,18 +51,22 @@ def pair_measures(first: Problem, second: Problem, inputs: Tensor, kernel_inputs
         second: the other.
         inputs: on which functions and activation patterns are compared.
         kernel_inputs: on which the kernels are compared.
+        refine: add points of the line around the highest ones, as in `error_barrier`.
+
+    Returns:
+        The measures, and the share of rectifiers that differ in each layer of them.
     """
     found = dict.fromkeys(MEASURES, math.nan)
     state = {**second.network.parameters, **second.network.buffers}
-    barrier = error_barrier(first, first, state, points=_POINTS, refine=False)
+    barrier = error_barrier(first, first, state, points=_POINTS, refine=refine)
     for row, name in enumerate(barrier.quantities):
         found[f"barrier_{name}"], found[f"barrier_mean_{name}"] = float(barrier.chord[row]), float(barrier.mean[row])
-    found["hamming"] = hamming_distance(first.network, second.network, inputs)[0]
+    found["hamming"], layers = hamming_distance(first.network, second.network, inputs)
     found |= function_distances(first.network, second.network, inputs)
     kernels = [empirical_ntk(end.to(torch.float64).network, _double(kernel_inputs), verify=False) for end in (first, second)]
     found["kernel"] = kernel_distance(*kernels).cosine_distance
     found["weights"] = weight_distance(first.network, second.network)
-    return np.array([found[name] for name in MEASURES])
+    return np.array([found[name] for name in MEASURES]), layers
 
 
 def spawning(
@@ -73,6 +79,7 @@ def spawning(
     augment: Augment | None = None,
     independent: Sequence[Problem] = (),
     kernel_samples: int = 40,
+    refine: bool = False,
     seed: Seed | int = 0,
     store: Path | str | None = None,
     workers: int = 1,
@@ -89,6 +96,7 @@ def spawning(
         augment: as in `spawn`.
         independent: ends of runs from other initializations; their distances to the parent's end set the scale.
         kernel_samples: training inputs on which kernels are compared.
+        refine: whether the barriers' 21 even points are refined around the highest ones.
         seed: names the children's streams and the draw of inputs.
         store: folder for the children's checkpoints; a stopped study goes on there.
         workers: processes for the children.
@@ -102,10 +110,9 @@ def spawning(
     started, seed = time.perf_counter(), as_seed(seed)
     problem = trajectory.problem.eval()
     inputs = (problem.inputs if problem.test_inputs is None else problem.test_inputs)[:_ROWS]
-    order = torch.from_numpy(seed.child("kernel").numpy().permutation(problem.samples))
-    points = problem.inputs[order[:kernel_samples]]
+    points = problem.inputs[torch.from_numpy(seed.child("kernel").numpy().permutation(problem.samples)[:kernel_samples])]
     pairs = list(itertools.combinations(range(children), 2))
-    values, errors, losses, diverged = [], [], [], []
+    values, layers, scores, diverged = [], [], [], []
     for index, step in enumerate(steps):
         if tell is not None:
             tell(index, len(steps))
@@ -113,41 +120,48 @@ def spawning(
             trajectory, step, children, optimizer=optimizer, vary=vary, augment=augment, seed=seed, store=store, workers=workers
         )
         ends = [run.problem_at(run.steps[-1]) for run in family.children]
-        scores = [evaluate(end, data="train" if end.test_inputs is None else "test") for end in ends]
-        errors.append(_padded([score.error for score in scores], children))
-        losses.append(_padded([score.loss for score in scores], children))
+        scores.append(_scores(ends, children))
         diverged.append(family.diverged)
-        rows = [pair_measures(ends[a], ends[b], inputs, points) if b < len(ends) else _nothing() for a, b in pairs]
-        values.append(np.stack(rows, axis=1))
+        rows = [pair_measures(ends[a], ends[b], inputs, points, refine=refine) for a, b in pairs if b < len(ends)]
+        values.append(_columns([row for row, _ in rows], len(MEASURES), len(pairs)))
+        layers.append([row for _, row in rows])
     last = trajectory.problem_at(trajectory.steps[-1])
-    apart = [
-        pair_measures(last, last.at(other.network.parameters, other.network.buffers), inputs, points) for other in independent
-    ]
+    others = [last.at(other.network.parameters, other.network.buffers) for other in independent]
+    apart = [pair_measures(last, other, inputs, points, refine=refine)[0] for other in others]
+    depth = max((len(row) for rows in layers for row in rows), default=0)
     return Spawning(
         spawn_step=np.array(steps),
         spawn_epoch=np.array(steps) / trajectory.steps_per_epoch,
         values=np.stack(values, axis=1),
+        layers=np.stack([_columns(rows, depth, len(pairs)) for rows in layers], axis=1),
         independent=np.stack(apart, axis=1) if apart else np.empty((len(MEASURES), 0)),
-        child_test_error=np.stack(errors),
-        child_test_loss=np.stack(losses),
+        child_test_error=np.stack(scores)[:, 0],
+        child_test_loss=np.stack(scores)[:, 1],
         diverged=np.array(diverged),
         measures=list(MEASURES),
         vary=vary,
         kernel_samples=len(points),
         status=Status.EXACT,
-        method=f"{children} children at each of {len(steps)} times, {vary}; barriers on {_POINTS} points, optimizer state kept",
+        method=f"{children} children at each of {len(steps)} times, {vary}; barriers on {_POINTS} points"
+        f"{', refined around the highest' if refine else ''}, optimizer state kept",
         error="spread over pairs of children; pairs share children, so they are not independent",
         cost=Cost(seconds=time.perf_counter() - started),
         provenance=provenance(last, seed),
     )
 
 
-def _padded(values: list[float], size: int) -> np.ndarray:
-    return np.array([*values, *[math.nan] * (size - len(values))])
+def _scores(ends: list[Problem], children: int) -> np.ndarray:
+    """Test error and loss of each child (training, without test data), ``(2, child)``, NaN where one is excluded."""
+    found = [evaluate(end, data="train" if end.test_inputs is None else "test") for end in ends]
+    return _columns([[score.error, score.loss] for score in found], 2, children)
 
 
-def _nothing() -> np.ndarray:
-    return np.full(len(MEASURES), math.nan)
+def _columns(rows: list, height: int, width: int) -> np.ndarray:
+    """Rows as the first columns of a ``(height, width)`` array, NaN after them."""
+    made = np.full((height, width), math.nan)
+    if rows and height:
+        made[:, : len(rows)] = np.array(rows).T
+    return made
 
 
 def _double(tensor: Tensor) -> Tensor:

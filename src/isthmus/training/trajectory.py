@@ -8,7 +8,7 @@ from typing import Any
 from isthmus._core.errors import InputError
 from isthmus.model.problem import Problem
 from isthmus.training.checkpoints import Checkpoint, checkpoint_path, stored_steps
-from isthmus.training.schedule import PAIR_EPOCHS
+from isthmus.training.schedule import PAIR_EPOCHS, SCAN_EPOCHS
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,13 @@ class Trajectory:
         """Steps ``(t, t + dt)`` that both have a checkpoint, dt = 0.4 epochs."""
         dt = max(1, round(PAIR_EPOCHS * self.steps_per_epoch))
         return [(step, step + dt) for step in self.steps if step + dt in self.kept]
+
+    @property
+    def scans(self) -> list[tuple[int, ...]]:
+        """Steps ``(t, t + dt, ...)`` that all have a checkpoint, for each dt of 0.2, 0.4 and 0.8 epochs."""
+        lengths = [max(1, round(epochs * self.steps_per_epoch)) for epochs in SCAN_EPOCHS]
+        found = [(step, *(step + length for length in lengths)) for step in self.steps]
+        return [steps for steps in found if all(step in self.kept for step in steps)]
 
     def checkpoint(self, step: int) -> Checkpoint:
         """The checkpoint of a step.

@@ -12,4 +12,7 @@ CASES = {
         isthmus.train(problem_of(module), sgd, epochs=1, batch=6), steps=[0], batch=6
     ),
 }
+CASES["kernel_evolution"] = lambda module, _: isthmus.kernel_evolution(
+    problem_of(module), sgd, epochs=2, batch=6, spawn_times=2, samples=10, linearized=1
+)
 WITHOUT = {"find_transition"}

@@ -18,7 +18,7 @@ from isthmus.model.taylor import taylor_model
 from isthmus.training import train
 from isthmus.training.trajectory import Trajectory
 
-_SIZES = {"smoke": (400, 5, 3), "desk": (2000, 20, 5), "paper": (50000, 200, 5)}
+_SIZES = {"smoke": (300, 4, 5), "desk": (2000, 20, 5), "paper": (50000, 200, 5)}
 _BATCH = 25
 _STANDARD = Sgd(lr=0.05, momentum=0.9)
 

@@ -144,19 +144,34 @@ def _twins_plate(record: EvolutionSummary) -> Plate:
 
 
 def _linear_plate(record: LinearizedChildren, after: AfterKernel) -> Plate:
-    advantage = ", ".join(
-        f"{100 * row[0]:.1f} % at epoch {epoch:.2g}" for row, epoch in zip(record.advantage, record.epoch, strict=True)
+    advantage = "; ".join(
+        f"at rate {number(rates[0])} "
+        + ", ".join(f"{_points(value)} at epoch {epoch:.2g}" for value, epoch in zip(column, record.epoch, strict=True))
+        for rates, column in zip(record.rate.T, record.advantage.T, strict=True)
     )
     return Plate(
         "linearized",
         f"Test error of the network linearized at that epoch and trained for the steps that remain ({record.method}) at its own rate "
-        "1/(2L); small squares: without the network's outputs as an offset; blue: the network's own child. Nonlinear advantage at the "
-        f"run's rate: {advantage}. Dotted: the finished network.",
+        "1/(2L); small squares: without the network's outputs as an offset; blue: the network's own child. Nonlinear advantage, the "
+        f"linearized child's error minus the own child's at the same rate: {advantage}. Dotted: the finished network.",
         lambda: plot_linearized(record, after.final_error),
         "Test error of linearized children against the epoch of linearization",
         record,
         f"records/{_LINEAR}.safetensors",
     )
+
+
+def _points(value: float) -> str:
+    return "diverged" if math.isnan(value) else f"{100 * value:+.1f} points"
+
+
+def _scan_words(record: KernelTimeline) -> str:
+    """Whether the velocity depends on the interval it is measured over."""
+    if not record.scan_velocity.size:
+        return ""
+    late = record.scan_velocity[:, :, -1].mean(0)
+    over = ", ".join(f"{number(value)} over {dt:.2g}" for value, dt in zip(late, record.scan_interval, strict=True))
+    return f" Measured from epoch {record.scan_epoch[-1]:.2g} it is {over} epochs (constant: it diffuses; growing: it turns smoothly)."
 
 
 def _kernel_plates(record: KernelTimeline) -> list[Plate]:
@@ -165,8 +180,8 @@ def _kernel_plates(record: KernelTimeline) -> list[Plate]:
     measured = f"{sets} disjoint sets of {record.samples} training inputs, kernel over {over}, float64, one run"
     velocity = (
         f" Velocity: S(K_t, K_t+dt) / dt with dt = {record.velocity_interval[0]:.2g} epochs, drawn at the middle of its interval; S = 1 - "
-        "cosine of the flattened kernels. Alignment: centered (CKA) with the labels; effective rank: exp of the spectrum's entropy, both "
-        "of the kernel summed over outputs. Band: two standard errors over the probe sets."
+        f"cosine of the flattened kernels.{_scan_words(record)} Alignment: centered (CKA) with the labels; effective "
+        "rank: exp of the spectrum's entropy, both of the kernel summed over outputs. Band: two standard errors over the probe sets."
         if record.velocity_interval.size
         else ""
     )

@@ -9,6 +9,7 @@ from isthmus.studies.linearized import LOSSES, linearized_children
 from isthmus.studies.stage import Context, Stage, spread
 from isthmus.studies.stages.twins import control_ends
 
+_RATES = (1.0, 0.3, 0.1)
 _CHILDREN, _AFTER, _LINEAR = "evolution/spawning", "evolution/after_kernel", "evolution/linearized"
 
 
@@ -60,6 +61,7 @@ def _run_linearized(context: Context) -> None:
     record = linearized_children(
         context.trajectory,
         steps=spread(context.trajectory.steps, context.scale.linear_points + 1)[:-1],
+        rates=_RATES,
         batch=context.task.batch,
         seed=context.seed.child("linearized"),
         tell=lambda done, total: context.progress("evolution", "training the linearized network", done, total),
