@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from isthmus.combinatorics.subspaces import critical_subspaces, minima_subspaces
     from isthmus.curvature.barrier import error_barrier
     from isthmus.curvature.certify import certify
+    from isthmus.curvature.curves import low_loss_curve
     from isthmus.curvature.density import spectral_density
+    from isthmus.curvature.directions import directions_through, hessian_directions, random_directions, trajectory_directions
     from isthmus.curvature.eigenvalues import hessian_eigenvalues
     from isthmus.curvature.lines import loss_along_line
     from isthmus.curvature.operators import ggn_operator, hessian_operator
+    from isthmus.curvature.planes import adaptive_loss_plane, loss_plane
     from isthmus.curvature.polish import polish
     from isthmus.curvature.spectrum import hessian_spectrum
     from isthmus.dynamics.central import central_flow
@@ -111,6 +114,7 @@ _NAMES = {
     "Task": "isthmus.model.data",
     "Trajectory": "isthmus.training.trajectory",
     "WeightMatching": "isthmus.symmetry.matching_methods",
+    "adaptive_loss_plane": "isthmus.curvature.planes",
     "after_kernel": "isthmus.studies.after_kernel",
     "align": "isthmus.symmetry.alignment",
     "builtin_task": "isthmus.model.data",
@@ -120,6 +124,7 @@ _NAMES = {
     "condensation": "isthmus.embedding.directions",
     "conjugate_kernel": "isthmus.kernel.conjugate",
     "critical_subspaces": "isthmus.combinatorics.subspaces",
+    "directions_through": "isthmus.curvature.directions",
     "edge_of_stability": "isthmus.dynamics.sharpness",
     "effective_rank": "isthmus.kernel.alignment",
     "empirical_ntk": "isthmus.kernel.ntk",
@@ -132,6 +137,7 @@ _NAMES = {
     "ggn_operator": "isthmus.curvature.operators",
     "gradient_flow": "isthmus.dynamics.flow",
     "grow": "isthmus.embedding.grow",
+    "hessian_directions": "isthmus.curvature.directions",
     "hessian_eigenvalues": "isthmus.curvature.eigenvalues",
     "hessian_operator": "isthmus.curvature.operators",
     "hessian_spectrum": "isthmus.curvature.spectrum",
@@ -145,6 +151,8 @@ _NAMES = {
     "linearized_children": "isthmus.studies.linearized",
     "load_record": "isthmus.results.catalog",
     "loss_along_line": "isthmus.curvature.lines",
+    "loss_plane": "isthmus.curvature.planes",
+    "low_loss_curve": "isthmus.curvature.curves",
     "measured_regime": "isthmus.embedding.regime",
     "minima_subspaces": "isthmus.combinatorics.subspaces",
     "model_rank": "isthmus.embedding.rank",
@@ -158,6 +166,7 @@ _NAMES = {
     "predict_inertia": "isthmus.embedding.prediction",
     "predict_training": "isthmus.dynamics.predict",
     "prune_layer": "isthmus.embedding.depth",
+    "random_directions": "isthmus.curvature.directions",
     "random_equivalent": "isthmus.symmetry.alignment",
     "rank_optimizers": "isthmus.dynamics.tuning",
     "read_tntp": "isthmus.games.traffic.tntp",
@@ -179,6 +188,7 @@ _NAMES = {
     "taylor_model": "isthmus.model.taylor",
     "to_networkx": "isthmus.games.export",
     "train": "isthmus.training.loop",
+    "trajectory_directions": "isthmus.curvature.directions",
     "tune": "isthmus.dynamics.tuning",
     "unit_curvature": "isthmus.embedding.unit_curvature",
     "unit_taxonomy": "isthmus.symmetry.taxonomy",
@@ -213,6 +223,7 @@ __all__ = [
     "Task",
     "Trajectory",
     "WeightMatching",
+    "adaptive_loss_plane",
     "after_kernel",
     "align",
     "builtin_task",
@@ -222,6 +233,7 @@ __all__ = [
     "condensation",
     "conjugate_kernel",
     "critical_subspaces",
+    "directions_through",
     "edge_of_stability",
     "effective_rank",
     "empirical_ntk",
@@ -234,6 +246,7 @@ __all__ = [
     "ggn_operator",
     "gradient_flow",
     "grow",
+    "hessian_directions",
     "hessian_eigenvalues",
     "hessian_operator",
     "hessian_spectrum",
@@ -247,6 +260,8 @@ __all__ = [
     "linearized_children",
     "load_record",
     "loss_along_line",
+    "loss_plane",
+    "low_loss_curve",
     "measured_regime",
     "minima_subspaces",
     "model_rank",
@@ -260,6 +275,7 @@ __all__ = [
     "predict_inertia",
     "predict_training",
     "prune_layer",
+    "random_directions",
     "random_equivalent",
     "rank_optimizers",
     "read_tntp",
@@ -281,6 +297,7 @@ __all__ = [
     "taylor_model",
     "to_networkx",
     "train",
+    "trajectory_directions",
     "tune",
     "unit_curvature",
     "unit_taxonomy",

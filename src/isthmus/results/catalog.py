@@ -15,7 +15,11 @@ from isthmus.results import (
     kernel,
     learning,
     optimizers,
+<<<<<<< HEAD
     regimes,
+=======
+    surfaces,
+>>>>>>> b30d9f6 (Loss planes along random, Hessian, principal and given directions; curved low-loss paths; first layers computed once)
     symmetry,
     symmetry_alignment,
     training,
@@ -34,6 +38,9 @@ KINDS: dict[str, type[Record]] = {
         curvature.SharpnessTimeline,
         curvature.SpectralDensity,
         curvature.TwinBarriers,
+        surfaces.AdaptiveLossPlane,
+        surfaces.CurveProfile,
+        surfaces.LossPlane,
         dynamics.Comparison,
         dynamics.MinibatchMoments,
         dynamics.Prediction,
