@@ -2,6 +2,8 @@
 
 import time
 
+import numpy as np
+
 from isthmus._core.status import Status
 from isthmus.curvature.points import Point, placed
 from isthmus.curvature.profile import Normalization, profile
@@ -37,7 +39,7 @@ def error_barrier(
 
     Returns:
         Values and both barriers for train and test loss and error, as far as they exist. The barrier is a maximum
-        over the grid, hence a lower bound on the maximum over the line.
+        over the grid, hence a lower bound on the maximum over the line. A value that is not finite makes the barrier not finite.
 
     Raises:
         InputError: fewer than two points.
@@ -53,7 +55,7 @@ def error_barrier(
         mean=found.mean,
         chord=found.chord,
         quantities=found.quantities,
-        status=Status.EXACT,
+        status=Status.EXACT if np.isfinite(found.values).all() else Status.NOT_FINITE,
         method=f"{len(found.position)} points on the line"
         + (f", BatchNorm statistics: {bn}" if has_running_statistics(problem.network) else ""),
         error="maximum over the grid: a lower bound on the maximum over the line",

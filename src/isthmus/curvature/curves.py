@@ -107,6 +107,7 @@ def low_loss_curve(
     started, problem, seed = time.perf_counter(), problem.eval(), as_seed(seed)
     ends = placed(problem, second), placed(problem, first)
     low, high = (end.network.flat for end in ends)
+    line = profile(ends, lambda a: low + a * (high - low), points=points, refine=refine, bn=bn)
     shares = torch.linspace(0, 1, bends + 2, dtype=low.dtype, device=low.device)[1:-1, None]
     module = CurveModule(ends[0].network, torch.stack([low, high]), low + shares * (high - low), kind)
     run = train(
@@ -114,7 +115,6 @@ def low_loss_curve(
     )
     middle = run.checkpoint(run.steps[-1]).parameters["bends"]
     control = torch.cat([low[None], middle, high[None]])
-    line = profile(ends, lambda a: low + a * (high - low), points=points, refine=refine, bn=bn)
     found = profile(ends, lambda t: _point(control, kind, t), points=points, refine=refine, bn=bn)
     record = CurveProfile(
         position=found.position,

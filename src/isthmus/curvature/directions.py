@@ -61,7 +61,7 @@ def given_directions(problem: Problem, vectors: Tensor, *, names: Sequence[str] 
 
     Raises:
         ShapeError: the vectors belong to another network.
-        InputError: a vector is zero or not finite.
+        InputError: a vector is zero or not finite, or they are linearly dependent.
     """
     network = problem.network
     if vectors.ndim != 2 or vectors.shape[1] != network.size or not len(vectors):
@@ -259,6 +259,9 @@ def _through_origin(
             "where all weights are (or where the network has no parameter of two axes); use normalize='layer' or 'none'."
         )
     k = len(vectors)
+    unit = vectors.double() / sizes[:, None]
+    if k > 1 and not float(torch.linalg.eigvalsh(unit @ unit.T)[0]) > _PARALLEL**2:
+        raise InputError(f"The {k} directions point the same way or lie in fewer than {k} dimensions; choose others.")
     return Directions(
         network=network,
         vectors=vectors.to(network.device, network.dtype),

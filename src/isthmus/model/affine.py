@@ -5,6 +5,7 @@ values at ``w_0`` and along each ``d_k`` are computed once, and at every point t
 networks are evaluated many points at a time along a leading axis.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ from torch.overrides import TorchFunctionMode
 from isthmus._core.errors import ShapeError
 from isthmus._core.numerics import tolerance
 from isthmus.engine.memory import available_bytes, chunks
-from isthmus.model.derivatives import graph_bytes
+from isthmus.model.derivatives import exact_kernels, graph_bytes
 from isthmus.model.normalization import Recalibration, has_running_statistics
 from isthmus.model.problem import Problem
 
@@ -46,6 +47,7 @@ class AffineSlice:
     Raises:
         ShapeError: directions of another network.
         InputError: test data were asked for and the problem has none.
+        BatchCoupled: outputs depend on the rest of the batch, and the data do not fit in one.
     """
 
     def __init__(self, problem: Problem, directions: Tensor, *, recalibrate: bool = True, test: bool = False) -> None:
@@ -60,6 +62,7 @@ class AffineSlice:
         self.batched = self.recalibration is None and len(self.inputs) * network.size <= _BATCHED_WORK
         self._first, self._bytes = (_FirstLayers({}), 0) if self.batched else self._understood()
         self.served = tuple(self._first.names.values())
+        self._rows = len(self.inputs) if self.batched else self._samples_at_once()
 
     def scores(self, coefficients: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Losses as given and shares of wrong labels (NaN without class labels) at coefficients ``(s, k)``, both ``(s,)``.
@@ -85,7 +88,7 @@ class AffineSlice:
         order = np.lexsort(coefficients.T[::-1])
         walker, totals, wrong = _Walker(self.problem, self.directions), np.zeros(len(order)), np.zeros(len(order))
         buffers = self._buffers(walker, coefficients)
-        for rows in chunks(len(self.inputs), self._rows()):
+        for rows in chunks(len(self.inputs), self._rows):
             inputs, targets = self.inputs[rows], self.targets[rows]
             self._first.begin()
             for i in order:
@@ -108,7 +111,9 @@ class AffineSlice:
             steps = torch.from_numpy(coefficients[rows]).to(self.directions)
             points = network.flat + steps @ self.directions
             try:
-                parts.append(torch.func.vmap(of_one)(points))
+                with exact_kernels(network), warnings.catch_warnings():
+                    warnings.filterwarnings("ignore", "There is a performance drop")  # torch maps some operations one by one
+                    parts.append(torch.func.vmap(of_one)(points))
             except RuntimeError:
                 parts.append([torch.stack(column) for column in zip(*map(of_one, points), strict=True)])
         totals, wrong = (torch.cat(column).double().cpu().numpy() for column in zip(*parts, strict=True))
@@ -124,11 +129,13 @@ class AffineSlice:
             return [self.problem.network.buffers] * len(coefficients)
         return [self.recalibration.at(walker.move(c).parameters) for c in coefficients]
 
-    def _rows(self) -> int:
+    def _samples_at_once(self) -> int:
         """Samples whose activations and stored products stay in bounds."""
         each = max(graph_bytes(self.problem.network, self.inputs), 1)
         most = max(1, min(_ROWS, int(available_bytes() / 8 / each), _STORED_BYTES // max(self._bytes, 1)))
         parts = -(-len(self.inputs) // most)
+        if parts > 1:
+            self.problem.network.require_per_example(self.inputs)
         return -(-len(self.inputs) // parts)
 
     def _understood(self) -> tuple["_FirstLayers", int]:
