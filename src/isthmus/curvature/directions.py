@@ -277,7 +277,7 @@ def _through_origin(
 
 def _projected(moves: Tensor, vectors: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Least-squares coordinates of ``moves (q, p)``, ``(q, k)``, and the distances that remain, ``(q,)``."""
-    coordinates = torch.linalg.lstsq(vectors @ vectors.T, vectors @ moves.T).solution.T
+    coordinates = torch.linalg.solve(vectors @ vectors.T, vectors @ moves.T).T
     return coordinates.cpu().numpy(), (moves - coordinates @ vectors).norm(dim=1).cpu().numpy()
 
 
