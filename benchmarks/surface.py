@@ -1,8 +1,8 @@
 """A loss surface on a grid: MLP 784-512-512-10 at N = 1024, and a small CNN at N = 128 (one thread, process CPU seconds).
 
-``surface.py [POINTS]`` takes POINTS x POINTS (51 by default; the cost of a point does not depend on it). Peers: loss-landscapes
-3.0.6 when it can be imported (put its folder on PYTHONPATH), and the algorithm of Li et al.'s code written out: set every
-parameter, run the network over the data in batches of 128, or in one batch.
+``surface.py [POINTS]`` takes POINTS x POINTS (51 by default; the cost of a point does not depend on it). Beside it loss-landscapes
+3.0.6 in its own environment, and the algorithm of Li et al.'s code written out: set every parameter, run the network over the
+data in batches of 128, or in one batch.
 """
 
 import copy
@@ -14,12 +14,7 @@ from torch import Tensor, nn
 
 from gemm import gemm_peak
 from isthmus import Problem, loss_plane, random_directions
-
-try:
-    import loss_landscapes
-    from loss_landscapes.metrics.sl_metrics import Loss
-except ImportError:
-    loss_landscapes = None
+from peer import peer
 
 
 def mlp() -> Problem:
@@ -70,13 +65,6 @@ def li(problem: Problem, directions: Tensor, points: int, batch: int) -> None:
                     correct += int((outputs.argmax(1) == labels).sum())
 
 
-def library(problem: Problem, points: int) -> None:
-    """loss-landscapes as its documentation calls it; biases moved off zero, which it divides by."""
-    net = copy.deepcopy(problem.network.module)
-    metric = Loss(nn.CrossEntropyLoss(), problem.inputs, problem.targets)
-    loss_landscapes.random_plane(net, metric, 1, points, normalization="filter", deepcopy_model=True)
-
-
 def timed(work, points: int) -> float:
     """CPU seconds a point."""
     start = time.process_time()
@@ -87,7 +75,7 @@ def timed(work, points: int) -> float:
 def main() -> None:
     torch.set_num_threads(1)
     points = int(sys.argv[1]) if len(sys.argv) > 1 else 51
-    for name, make in (("MLP 784-512-512-10, N=1024", mlp), ("CNN 1-16-32-32, 28x28, N=128", cnn)):
+    for kind, name, make in (("mlp", "MLP 784-512-512-10, N=1024", mlp), ("cnn", "CNN 1-16-32-32, 28x28, N=128", cnn)):
         torch.manual_seed(0)
         problem = make()
         directions = random_directions(problem, normalize="layer")
@@ -102,11 +90,12 @@ def main() -> None:
             "Li et al., batch 128": lambda: li(problem, directions.vectors, points, 128),
             "Li et al., one batch": lambda: li(problem, directions.vectors, points, problem.samples),
         }
-        if loss_landscapes is not None:
-            peers["loss-landscapes"] = lambda: library(problem, points)
-        for peer, work in peers.items():
-            took = timed(work, points)
-            print(f"  {peer:20s} {took * points**2:7.2f} s, {1e3 * took:.2f} ms a point, {took / ours:.2f} times ours")
+        found = {words: timed(work, points) for words, work in peers.items()}
+        library = peer("loss-landscapes", "surface_loss_landscapes.py", kind, str(points))
+        if library is not None:
+            found["loss-landscapes"] = library["seconds"] / points**2
+        for words, took in found.items():
+            print(f"  {words:20s} {took * points**2:7.2f} s, {1e3 * took:.2f} ms a point, {took / ours:.2f} times ours")
 
 
 if __name__ == "__main__":

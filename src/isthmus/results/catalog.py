@@ -15,11 +15,8 @@ from isthmus.results import (
     kernel,
     learning,
     optimizers,
-<<<<<<< HEAD
     regimes,
-=======
     surfaces,
->>>>>>> b30d9f6 (Loss planes along random, Hessian, principal and given directions; curved low-loss paths; first layers computed once)
     symmetry,
     symmetry_alignment,
     training,
