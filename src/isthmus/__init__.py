@@ -13,10 +13,13 @@ if TYPE_CHECKING:
     from isthmus.curvature.barrier import error_barrier
     from isthmus.curvature.blocks import block_eigenvalues, curvature_blocks
     from isthmus.curvature.certify import certify
+    from isthmus.curvature.curves import low_loss_curve
     from isthmus.curvature.density import spectral_density
+    from isthmus.curvature.directions import directions_through, hessian_directions, random_directions, trajectory_directions
     from isthmus.curvature.eigenvalues import hessian_eigenvalues
     from isthmus.curvature.lines import loss_along_line
     from isthmus.curvature.operators import ggn_operator, hessian_operator
+    from isthmus.curvature.planes import adaptive_loss_plane, loss_plane
     from isthmus.curvature.polish import polish
     from isthmus.curvature.spectrum import hessian_spectrum
     from isthmus.dynamics.central import central_flow
@@ -119,6 +122,7 @@ _NAMES = {
     "Task": "isthmus.model.data",
     "Trajectory": "isthmus.training.trajectory",
     "WeightMatching": "isthmus.symmetry.matching_methods",
+    "adaptive_loss_plane": "isthmus.curvature.planes",
     "after_kernel": "isthmus.studies.after_kernel",
     "align": "isthmus.symmetry.alignment",
     "block_eigenvalues": "isthmus.curvature.blocks",
@@ -130,6 +134,7 @@ _NAMES = {
     "conjugate_kernel": "isthmus.kernel.conjugate",
     "critical_subspaces": "isthmus.combinatorics.subspaces",
     "curvature_blocks": "isthmus.curvature.blocks",
+    "directions_through": "isthmus.curvature.directions",
     "edge_of_stability": "isthmus.dynamics.sharpness",
     "effective_rank": "isthmus.kernel.alignment",
     "empirical_ntk": "isthmus.kernel.ntk",
@@ -143,6 +148,7 @@ _NAMES = {
     "ggn_operator": "isthmus.curvature.operators",
     "gradient_flow": "isthmus.dynamics.flow",
     "grow": "isthmus.embedding.grow",
+    "hessian_directions": "isthmus.curvature.directions",
     "hessian_eigenvalues": "isthmus.curvature.eigenvalues",
     "hessian_operator": "isthmus.curvature.operators",
     "hessian_spectrum": "isthmus.curvature.spectrum",
@@ -160,6 +166,8 @@ _NAMES = {
     "load_record": "isthmus.results.catalog",
     "locate": "isthmus.symmetry.membership",
     "loss_along_line": "isthmus.curvature.lines",
+    "loss_plane": "isthmus.curvature.planes",
+    "low_loss_curve": "isthmus.curvature.curves",
     "measured_regime": "isthmus.embedding.regime",
     "minima_subspaces": "isthmus.combinatorics.subspaces",
     "model_rank": "isthmus.embedding.rank",
@@ -173,6 +181,7 @@ _NAMES = {
     "predict_inertia": "isthmus.embedding.prediction",
     "predict_training": "isthmus.dynamics.predict",
     "prune_layer": "isthmus.embedding.depth",
+    "random_directions": "isthmus.curvature.directions",
     "random_equivalent": "isthmus.symmetry.alignment",
     "rank_optimizers": "isthmus.dynamics.tuning",
     "read_tntp": "isthmus.games.traffic.tntp",
@@ -196,6 +205,7 @@ _NAMES = {
     "to_networkx": "isthmus.games.export",
     "top_eigenpairs": "isthmus.linops.eigen",
     "train": "isthmus.training.loop",
+    "trajectory_directions": "isthmus.curvature.directions",
     "tune": "isthmus.dynamics.tuning",
     "unit_curvature": "isthmus.embedding.unit_curvature",
     "unit_taxonomy": "isthmus.symmetry.taxonomy",
@@ -231,6 +241,7 @@ __all__ = [
     "Task",
     "Trajectory",
     "WeightMatching",
+    "adaptive_loss_plane",
     "after_kernel",
     "align",
     "block_eigenvalues",
@@ -242,6 +253,7 @@ __all__ = [
     "conjugate_kernel",
     "critical_subspaces",
     "curvature_blocks",
+    "directions_through",
     "edge_of_stability",
     "effective_rank",
     "empirical_ntk",
@@ -255,6 +267,7 @@ __all__ = [
     "ggn_operator",
     "gradient_flow",
     "grow",
+    "hessian_directions",
     "hessian_eigenvalues",
     "hessian_operator",
     "hessian_spectrum",
@@ -272,6 +285,8 @@ __all__ = [
     "load_record",
     "locate",
     "loss_along_line",
+    "loss_plane",
+    "low_loss_curve",
     "measured_regime",
     "minima_subspaces",
     "model_rank",
@@ -285,6 +300,7 @@ __all__ = [
     "predict_inertia",
     "predict_training",
     "prune_layer",
+    "random_directions",
     "random_equivalent",
     "rank_optimizers",
     "read_tntp",
@@ -308,6 +324,7 @@ __all__ = [
     "to_networkx",
     "top_eigenpairs",
     "train",
+    "trajectory_directions",
     "tune",
     "unit_curvature",
     "unit_taxonomy",

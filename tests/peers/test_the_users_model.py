@@ -54,6 +54,8 @@ CALLS = {
     "empirical_ntk": lambda p, m: isthmus.empirical_ntk(m, p.inputs),
     "loss_along_line": lambda p, m: isthmus.loss_along_line(p, p.network.flat, p.network.flat, [1.0]),
     "error_barrier": lambda p, m: isthmus.error_barrier(p, m, m, points=3),
+    "loss_plane": lambda p, m: isthmus.loss_plane(p, isthmus.random_directions(p), points=3),
+    "low_loss_curve": lambda p, m: isthmus.low_loss_curve(p, m, 0.5 * p.network.flat, steps=3, batch=10, points=3),
     "train": lambda p, m: isthmus.train(p, steps=3, batch=10),
 }
 
@@ -63,7 +65,7 @@ CALLS = {
 def test_the_model_stays_as_it_was(name: str, training: bool) -> None:
     """PyHessian 0.1 clears `.grad` and leaves eval mode; loss-landscapes leaves the weights 71 % of their norm away."""
     module = normalized()
-    module[1].train(training and name in {"train", "error_barrier"})
+    module[1].train(training and name in {"train", "error_barrier", "loss_plane", "low_loss_curve"})
     module(torch.randn(8, 4, dtype=torch.float64)).square().mean().backward()
     module[4].bias.requires_grad_(False)
     state = copy.deepcopy(module.state_dict())

@@ -26,6 +26,7 @@ _COMMANDS = {
     "plateau": ("isthmus.cli.plateau:plateau", "Which narrower network's critical point a run is near."),
     "shrink": ("isthmus.cli.shrink:shrink", "Join units that do the same thing."),
     "barrier": ("isthmus.cli.barrier:barrier", "The error barrier between two checkpoints."),
+    "surface": ("isthmus.cli.surface:surface", "The loss on a plane or a line in parameter space."),
     "align": ("isthmus.cli.align:align", "Bring the units of one network into the order of another's."),
     "complexity": (
         "isthmus.cli.complexity:complexity",

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from isthmus._core.errors import ShapeError
 from isthmus._core.status import Status
+from isthmus.model.affine import AffineSlice
 from isthmus.model.evaluation import Score, evaluate
 from isthmus.model.problem import Problem, provenance
 from isthmus.results.curvature import LossLine
@@ -20,16 +21,18 @@ _NOTHING = Score(loss=math.nan, error=math.nan)
 def loss_along_line(problem: Problem, start: Tensor, direction: Tensor, positions: Sequence[float] | np.ndarray) -> LossLine:
     """Loss and 0-1 error at ``w = start + a * direction`` for each position a, on train and test data.
 
-    Directions are taken as they are: nothing is normalized or rescaled per filter.
+    Directions are taken as they are: nothing is normalized or rescaled per filter. Directions with a meaning come from
+    `random_directions`, `hessian_directions`, `trajectory_directions` and `directions_through`: pass their
+    ``network.flat`` and one of their ``vectors``.
 
     Args:
-        problem: network (its buffers are kept along the line), data and loss.
+        problem: network, evaluated in evaluation mode with its own buffers all along the line; data and loss.
         start: flat parameters ``(p,)``.
         direction: flat direction ``(p,)``.
         positions: the values of a.
 
     Returns:
-        The line; exact on the stated data.
+        The line; exact on the stated data. Losses that are NaN or infinite are kept, and the status says so.
 
     Raises:
         ShapeError: start or direction has another length than p.
@@ -38,16 +41,20 @@ def loss_along_line(problem: Problem, start: Tensor, direction: Tensor, position
     for name, vector in (("start", start), ("direction", direction)):
         if vector.shape != (size,):
             raise ShapeError(f"{name} has shape {tuple(vector.shape)}; a flat vector of shape ({size},) was needed.")
-    places = [problem.at(start + float(a) * direction) for a in positions]
-    train, test = zip(*(scores(place) for place in places), strict=True)
+    place, steps = problem.at(start), np.array(positions, dtype=np.float64)
+    train = AffineSlice(place, direction[None], recalibrate=False).scores(steps[:, None])
+    test = (np.full(len(steps), np.nan),) * 2
+    if problem.test_inputs is not None:
+        test = AffineSlice(place, direction[None], recalibrate=False, test=True).scores(steps[:, None])
+    losses = train[0] if problem.test_inputs is None else np.concatenate([train[0], test[0]])
     return LossLine(
-        position=np.array(positions, dtype=np.float64),
-        train_loss=np.array([score.loss for score in train]),
-        train_error=np.array([score.error for score in train]),
-        test_loss=np.array([score.loss for score in test]),
-        test_error=np.array([score.error for score in test]),
-        status=Status.EXACT,
-        method=f"{problem.loss.name} on all data at {len(places)} positions",
+        position=steps,
+        train_loss=train[0],
+        train_error=train[1],
+        test_loss=test[0],
+        test_error=test[1],
+        status=Status.EXACT if np.isfinite(losses).all() else Status.NOT_FINITE,
+        method=f"{problem.loss.name} on all data at {len(steps)} positions",
         error=None,
         cost=Cost(seconds=time.perf_counter() - started),
         provenance=provenance(problem),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from isthmus._core.errors import DeviceError, DtypeError, InputError, IsthmusError, ShapeError
+from isthmus._core.errors import DeviceError, DtypeError, InputError, IsthmusError, ShapeError, UnsupportedLayer
 from isthmus._core.seeds import Seed
 from isthmus.linops.random import forked_rng
 from isthmus.model.losses import Reduction, understand
@@ -38,7 +38,7 @@ class Problem:
     Raises:
         InputError: empty, non-finite or mismatching data, a loss with unknown reduction, a loader that reads
             differently twice.
-        ModelError: the module does not map a batch to one tensor.
+        ModelError: the module does not map a batch to one tensor, or writes into its inputs.
     """
 
     def __init__(
@@ -168,10 +168,10 @@ class Problem:
 
     def _probe(self, inputs: Tensor, targets: Tensor, which: str) -> int:
         """Run a few samples in evaluation mode: outputs must exist and fit all the targets."""
-        network = self.network.eval()
+        network, few = self.network.eval(), inputs[:2].clone()
         try:
             with torch.no_grad():
-                outputs = network.forward(network.parameters, inputs[:2])
+                outputs = network.forward(network.parameters, few)
         except IsthmusError:
             raise
         except (RuntimeError, ValueError, TypeError, IndexError) as fault:
@@ -179,9 +179,14 @@ class Problem:
                 f"The network does not accept the {which} inputs of shape (n, {', '.join(map(str, inputs.shape[1:]))}), "
                 f"dtype {inputs.dtype}: {str(fault).splitlines()[0]}. Check the first layer against the data."
             ) from fault
+        if few._version:
+            raise UnsupportedLayer(
+                "The network writes into its own inputs (an in-place operation such as nn.ReLU(inplace=True) or x += 1 before the "
+                "first layer), so every later pass would see other data. Use the operation that returns a new tensor there."
+            )
         whole = outputs[:1].expand(len(targets), *outputs.shape[1:])
-        few = (outputs, targets[:2]) if "[" in self.loss.name else (whole, targets)
-        self.loss.check(*few)
+        checked = (outputs, targets[:2]) if "[" in self.loss.name else (whole, targets)
+        self.loss.check(*checked)
         return math.prod(outputs.shape[1:])
 
 

@@ -5,6 +5,7 @@ import math
 from isthmus.plots.curvature import plot_density, plot_sharpness, plot_twins
 from isthmus.plots.training import plot_history
 from isthmus.report.chapter import Chapter, Headline, Plate, Records
+from isthmus.report.chapters.training_surfaces import CURVE, NEEDS, curve_headlines, curve_words, surface_plates
 from isthmus.report.numbers import count, interval_percent, number, percent, with_error
 from isthmus.results.curvature import SharpnessTimeline, SpectralDensity, TwinBarriers
 from isthmus.results.training import TrainingHistory
@@ -25,6 +26,8 @@ def _sentence(records: Records) -> str:
         words += f"; {_sharp_words(records[_SHARP])}"
     if _TWINS in records:
         words += f". {_twin_words(records[_TWINS])}"
+    if CURVE in records:
+        words += f". {curve_words(records[CURVE])}"
     return words + "."
 
 
@@ -63,6 +66,8 @@ def _headline(records: Records) -> list[Headline]:
         found.append(Headline("sharpness × lr / 2 at the end", with_error(*records[_SHARP].final_ratio)))
     if _TWINS in records:
         found.append(Headline("barrier to twins (training loss)", with_error(*records[_TWINS].headline)))
+    if CURVE in records:
+        found += curve_headlines(records[CURVE])
     return found
 
 
@@ -85,7 +90,7 @@ def _figures(records: Records) -> list[Plate]:
         plates.append(_density_plate(records[_DENSITY]))
     if _TWINS in records:
         plates.append(_twins_plate(records[_TWINS]))
-    return plates
+    return plates + surface_plates(records)
 
 
 def _sharpness_plate(record: SharpnessTimeline) -> Plate:
@@ -141,7 +146,7 @@ TRAINING = Chapter(
     id="training",
     title="Training and curvature",
     question="How did it train, and how sharp is the place it went to?",
-    needs={_HISTORY: TrainingHistory, _SHARP: SharpnessTimeline, _DENSITY: SpectralDensity, _TWINS: TwinBarriers},
+    needs={_HISTORY: TrainingHistory, _SHARP: SharpnessTimeline, _DENSITY: SpectralDensity, _TWINS: TwinBarriers, **NEEDS},
     required=1,
     sentence=_sentence,
     strength=2,

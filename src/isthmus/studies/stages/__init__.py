@@ -9,6 +9,7 @@ from isthmus.studies.stages.evolution import AFTER_KERNEL, EVOLUTION, LINEARIZED
 from isthmus.studies.stages.games import GAMES
 from isthmus.studies.stages.kernel import KERNEL
 from isthmus.studies.stages.learning import CURVES, ORDERS
+from isthmus.studies.stages.surface import CURVE, PLANE
 from isthmus.studies.stages.symmetry import SYMMETRY
 from isthmus.studies.stages.training import HISTORY
 from isthmus.studies.stages.twins import TWINS
@@ -19,6 +20,8 @@ STAGES: tuple[Stage, ...] = (
     SHARPNESS,
     DENSITY,
     TWINS,
+    PLANE,
+    CURVE,
     SPAWNING,
     AFTER_KERNEL,
     EVOLUTION,

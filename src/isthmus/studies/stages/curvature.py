@@ -16,12 +16,15 @@ from isthmus.studies.stage import Context, Stage, always, spread
 from isthmus.studies.stages.training import option
 
 
-def _measured(context: Context, step: int) -> Problem:
-    """The problem at a step, in float64, on the first training examples in a fixed random order."""
-    problem = context.trajectory.problem_at(step).to(torch.float64)
+def sampled(context: Context, problem: Problem) -> Problem:
+    """The problem on the first training examples in a fixed random order, as many as the scale allows."""
     keep = min(problem.samples, context.scale.curvature_samples)
     order = context.seed.child("curvature", "samples").numpy().permutation(problem.samples)[:keep]
     return problem.subset(torch.from_numpy(np.sort(order)))
+
+
+def _measured(context: Context, step: int) -> Problem:
+    return sampled(context, context.trajectory.problem_at(step).to(torch.float64))
 
 
 def _eigenvalues(context: Context, step: int) -> Eigenvalues:
