@@ -77,16 +77,20 @@ def own_learning_curves(
     kernels = [(_trace(network, x), _trace(network, z, x)) for network in networks]
     sizes = np.array(sorted({max(count // part, 8) for part in (16, 8, 4, 2)}))
     budget = steps or max(1, trajectory.steps[-1] // 3)
-    errors = np.empty((len(_NAMES), seeds, len(sizes)))
+    errors, seconds = np.empty((len(_NAMES), seeds, len(sizes))), np.zeros((len(_NAMES), len(sizes)))
     for index in range(seeds):
         order = seed.child("subset", index).numpy().permutation(count)
         for column, size in enumerate(sizes):
             rows = order[:size]
             subset = first.subset(pool[rows].sort().values)
+            clock = time.process_time()
             errors[0, index, column] = _trained(subset, optimizer, batch, budget, z, truth, seed.child("train", index, int(size)))
+            seconds[0, column] += time.process_time() - clock
             for row, (gram, cross) in enumerate(kernels):
+                clock = time.process_time()
                 fitted = _kernel_outputs(gram[np.ix_(rows, rows)], cross[:, rows], _columns(problem, y[rows]))
                 errors[row + 1, index, column] = _test_error(problem, fitted, truth)
+                seconds[row + 1, column] += time.process_time() - clock
             if tell is not None:
                 tell(index * len(sizes) + column + 1, seeds * len(sizes))
     return curves_record(
@@ -94,7 +98,8 @@ def own_learning_curves(
         errors,
         kernels=np.array([False, True, True, False]),
         metric="error" if problem.classification else "nmse",
-        parameters=np.array([first.network.size, *[sizes[-1]] * 3]),
+        parameters=np.array([network.size for network in (first.network, *networks)]),
+        cpu_seconds=seconds,
         learners=_NAMES,
         words=_words(budget, networks),
         target=problem.name,
