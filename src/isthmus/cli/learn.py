@@ -19,7 +19,7 @@ from isthmus.learning.targets import TARGETS
 from isthmus.studies.learning_curves import learning_curves
 from isthmus.training.ensemble import Schedule
 
-_LEARNERS = "net2, net3, taylor1, taylor2, ntk2, ntk3, last2, last3, features, gaussian, infinite2, infinite3"
+_LEARNERS = "net2, net3, taylor1, taylor2, ntk2, ntk3, last2, last3, features, gaussian, infinite2, infinite3, linear"
 
 
 def learn(
@@ -43,7 +43,7 @@ def learn(
     target
         sincos, tanh, two-layer, three-layer, parity, staircase, spiked or linear.
     learners
-        From net2, net3, taylor1, taylor2, ntk2, ntk3, last2, last3, features, gaussian, infinite2, infinite3.
+        From net2, net3, taylor1, taylor2, ntk2, ntk3, last2, last3, features, gaussian, infinite2, infinite3, linear.
     samples
         Numbers of training samples, separated by commas.
     width
@@ -90,6 +90,7 @@ def _learner(name: str, width: int, epochs: int) -> Learner:
         "gaussian": ClosedKernelLearner,
         "infinite2": lambda: ClosedKernelLearner.infinite_width(2),
         "infinite3": lambda: ClosedKernelLearner.infinite_width(3),
+        "linear": ClosedKernelLearner.linear,
     }
     if name not in makers:
         raise InputError(f"There is no learner {name!r}; there are {_LEARNERS}.")

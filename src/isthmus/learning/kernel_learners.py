@@ -93,6 +93,15 @@ class GaussianKernel:
 
 
 @dataclass(frozen=True)
+class LinearKernel:
+    """``<x, x'>``: the linear model, of which every learner should be better on a nonlinear target."""
+
+    def __call__(self, inputs: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """``(n, m)``."""
+        return inputs @ others.T
+
+
+@dataclass(frozen=True)
 class KernelFunction:
     """``start(x) + K(x, X) a + offset``."""
 
@@ -219,6 +228,11 @@ class ClosedKernelLearner(Learner):
 
     kernel: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     title: str = "Gaussian kernel"
+
+    @classmethod
+    def linear(cls) -> "ClosedKernelLearner":
+        """Ridge regression on the inputs themselves."""
+        return cls(LinearKernel(), "linear model")
 
     @classmethod
     def infinite_width(cls, depth: int = 3) -> "ClosedKernelLearner":

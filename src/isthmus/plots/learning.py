@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.optimize import isotonic_regression
 
 from isthmus.plots.style import CONTRAST, GRID, INK, MAIN, MUTED, WIDTH, epoch_axis, label, styled
 from isthmus.results.learning import LearningCurves, OrderShares
@@ -146,12 +147,14 @@ def _best_kernel(record: LearningCurves) -> int:
 
 
 def _spread_labels(axes: Axes, names: list[tuple[float, float, str, str]]) -> None:
-    """Names beside the last points, moved apart where they would overlap."""
+    """Names in the right margin at the height of their curves' ends, moved apart as little as possible where they overlap."""
     axes.figure.draw_without_rendering()  # pyright: ignore[reportAttributeAccessIssue]
-    gap, placed = 12.0, -np.inf
-    scale = 72.0 / axes.figure.dpi
-    for x, y, name, color in sorted(names, key=lambda entry: entry[1]):
-        at = float(axes.transData.transform((x, y))[1]) * scale
-        wanted = max(at, placed + gap)
-        placed = wanted
-        label(axes, x, y, name, color, dx=7, dy=wanted - at)
+    gap, scale, right = 12.0, 72.0 / axes.figure.dpi, max(x for x, *_ in names)
+    ordered = sorted(names, key=lambda entry: entry[1])
+    heights = np.array([axes.transData.transform((x, y))[1] * scale for x, y, *_ in ordered])
+    steps = gap * np.arange(len(ordered))
+    placed = isotonic_regression(heights - steps).x + steps
+    for (x, y, name, color), height, wanted in zip(ordered, heights, placed, strict=True):
+        if x < right:
+            axes.plot([x, right], [y, y], color=color, lw=0.7, ls=":")
+        label(axes, right, y, name, color, dx=7, dy=wanted - height)

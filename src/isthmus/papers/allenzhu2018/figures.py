@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
 
 from isthmus._core.seeds import Seed
 from isthmus.learning.kernel_learners import ClosedKernelLearner, ConjugateKernelLearner, TangentKernelLearner
@@ -89,6 +90,13 @@ def _over_widths(widths: Sequence[int], epochs: int) -> list[Learner]:
     ]
 
 
+def titled(drawn: Figure, scale: str, size: Size) -> Figure:
+    """The figure with its scale written above it."""
+    words = f"target sincos, {scale} scale: {size.epochs} epochs, {size.seeds} seeds, bars: 95 % interval over seeds"
+    drawn.suptitle(words, x=0.01, ha="left", fontsize=9)
+    return drawn
+
+
 def main(folder: str) -> None:
     """Measure, save the records and draw."""
     for name, measure, draw in (
@@ -97,7 +105,7 @@ def main(folder: str) -> None:
     ):
         record = measure(DESK)
         record.save(Path(folder) / f"{name}.safetensors")
-        FigureCanvasSVG(draw(record)).print_svg(str(Path(folder) / f"{name}.svg"))
+        FigureCanvasSVG(titled(draw(record), "desk", DESK)).print_svg(str(Path(folder) / f"{name}.svg"))
         last = float(record.cpu_seconds[:, -1].sum())
         sys.stdout.write(f"{name}: {record.cpu_seconds.sum():.0f} CPU seconds, {last:.0f} of them at N = {record.samples[-1]}\n")
 
