@@ -171,7 +171,8 @@ def _outputs(problem: Problem, inputs: Tensor) -> Tensor:
 
 def _score(problem: Problem, outputs: Tensor, targets: Tensor) -> float:
     if problem.classification:
-        return float((outputs.argmax(dim=1) != targets).double().mean())
+        counts = problem.loss.counted(targets)
+        return float((outputs.argmax(dim=1) != targets)[counts].double().mean())
     return float(problem.loss(outputs, targets))
 
 

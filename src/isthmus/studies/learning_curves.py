@@ -141,7 +141,8 @@ def curves_record(samples: np.ndarray, error: np.ndarray, *, kernels: np.ndarray
     slopes = _slopes(samples, error)
     slope, slope_low, slope_high = mean_interval(slopes, axis=1)
     best = error[kernels].min(axis=0) if kernels.any() else np.full(error.shape[1:], np.nan)
-    gain, gain_low, gain_high = mean_interval(best[None] - error, axis=1)
+    with np.errstate(invalid="ignore"):  # infinite minus infinite: no gain to speak of
+        gain, gain_low, gain_high = mean_interval(best[None] - error, axis=1)
     ratio, bound = _sample_ratios(samples, mean, kernels)
     return LearningCurves(
         samples=samples,

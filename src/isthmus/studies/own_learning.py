@@ -69,10 +69,12 @@ def own_learning_curves(
     if not comparable(problem):
         raise InputError("The comparison needs test data, and class labels (n,) or a squared loss with targets (n, k).")
     first, last = trajectory.problem_at(trajectory.steps[0]), trajectory.problem_at(trajectory.steps[-1])
-    count = _affordable(first, min(samples, problem.samples))
-    pool = torch.from_numpy(seed.child("pool").numpy().permutation(problem.samples)[:count])
+    labeled = _labeled(problem, problem.targets)
+    count = _affordable(first, min(samples, len(labeled)))
+    pool = labeled[torch.from_numpy(seed.child("pool").numpy().permutation(len(labeled))[:count])]
     x, y = problem.inputs[pool], problem.targets[pool]
     z, truth, _ = examples(problem, test_samples, seed.child("test"))
+    z, truth = (t[_labeled(problem, truth)] for t in (z, truth))
     networks = [first.network, _last_layer(first.network), last.network]
     kernels = [(_trace(network, x), _trace(network, z, x)) for network in networks]
     sizes = np.array(sorted({max(count // part, 8) for part in (16, 8, 4, 2)}))
@@ -115,11 +117,17 @@ def own_learning_curves(
 
 def comparable(problem: Problem) -> bool:
     """Whether network and kernel ridge regression can be scored alike: labels ``(n,)``, or squared loss with ``(n, k)``."""
-    if problem.test_inputs is None or problem.samples < 2 * _LEAST:
+    if problem.test_inputs is None or len(_labeled(problem, problem.targets)) < 2 * _LEAST:
         return False
     if problem.classification:
         return problem.targets.ndim == 1
     return problem.loss.name in ("mse_entries", "sum") and problem.targets.ndim == 2
+
+
+def _labeled(problem: Problem, targets: Tensor) -> Tensor:
+    """Rows whose label counts (`ignore_index` of a cross-entropy leaves some out); all rows of a regression."""
+    rows = torch.arange(len(targets), device=targets.device)
+    return rows[problem.loss.counted(targets)] if problem.classification and targets.ndim == 1 else rows
 
 
 def _affordable(problem: Problem, count: int) -> int:

@@ -51,7 +51,7 @@ _EPS = 0.1
 _EPS_WORDS = "eps of the statement, chosen here: a tenth of the target's variance"
 _TWO, _THREE = Standardized(TwoLayerTeacher()), Standardized(ThreeLayerTeacher())
 _STAIRCASE = Standardized(BooleanFunction.staircase(3, 20))
-_PARITY = Standardized(BooleanFunction([[0, 1, 2, 3, 4]], 20))
+_PARITY = Standardized(BooleanFunction([list(range(7))], 20))
 _LINEAR = Standardized(LinearTarget())
 _NMSE = "normalized test error"
 
@@ -124,7 +124,7 @@ def check_steps(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
 
 
 def control_steps(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
-    """A parity of five coordinates among twenty: more steps do not help at this number of samples."""
+    """A parity of seven coordinates among twenty: more steps do not help at this number of samples."""
     return _steps(_PARITY, scale, seed)
 
 
