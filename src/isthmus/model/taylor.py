@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from isthmus._core.errors import InputError
+from isthmus._core.errors import InputError, NotTwiceDifferentiable
 from isthmus.engine.memory import chunks
 from isthmus.model.composed import ComposedNorms
 from isthmus.model.derivatives import default_chunk, exact_kernels
@@ -101,6 +101,7 @@ def taylor_model(
     Raises:
         InputError: the order is not 0, 1, 2 or 3.
         ShapeError: the anchor does not fit the network.
+        NotTwiceDifferentiable: when called, a layer has no derivatives of this order.
 
     References:
         Bai et al. 2020, "Taylorized training" (arXiv 2002.04010), for the family.
@@ -156,9 +157,21 @@ def _terms(
             with torch.set_grad_enabled(record):
                 series = _series(function, displacement, order, _forward_mode)(dict(anchor))
         except RuntimeError:
-            series = _series(function, displacement, order, _transposed_twice)(dict(anchor))
+            series = _transposed(function, anchor, displacement, order)
             series = series if record else tuple(value.detach() for value in series)
     return tuple(value / math.factorial(j) for j, value in enumerate(series))
+
+
+def _transposed(function: _Function, anchor: Parameters, displacement: dict[str, Tensor], order: int) -> tuple[Tensor, ...]:
+    """By transposing the backward pass; a layer whose backward pass has no derivative is named by torch's own words."""
+    try:
+        return _series(function, displacement, order, _transposed_twice)(dict(anchor))
+    except RuntimeError as fault:
+        function(dict(anchor))  # a fault of the forward pass itself speaks for itself
+        raise NotTwiceDifferentiable(
+            f"A Taylor model of order {order} needs derivatives that a layer of this network does not have: {fault}. Give that "
+            "layer's autograd function a jvp, or a backward pass that can be differentiated, or take a lower order."
+        ) from fault
 
 
 def _carried(function: Callable[[Any], Tensor], anchor: Parameters, displacement: Parameters, order: int) -> tuple[Tensor, ...]:
