@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -85,14 +86,15 @@ def own_learning_curves(
         for column, size in enumerate(sizes):
             rows = order[:size]
             subset = first.subset(pool[rows].sort().values)
-            clock = time.process_time()
-            errors[0, index, column] = _trained(subset, optimizer, batch, budget, z, truth, seed.child("train", index, int(size)))
-            seconds[0, column] += time.process_time() - clock
-            for row, (gram, cross) in enumerate(kernels):
-                clock = time.process_time()
-                fitted = _kernel_outputs(gram[np.ix_(rows, rows)], cross[:, rows], _columns(problem, y[rows]))
-                errors[row + 1, index, column] = _test_error(problem, fitted, truth)
-                seconds[row + 1, column] += time.process_time() - clock
+            errors[0, index, column], spent = _timed(
+                _trained, subset, optimizer, batch, budget, z, truth, seed.child("train", index, int(size))
+            )
+            seconds[0, column] += spent
+            for row, (gram, cross) in enumerate(kernels, 1):
+                errors[row, index, column], spent = _timed(
+                    _kernel_error, problem, gram[np.ix_(rows, rows)], cross[:, rows], y[rows], truth
+                )
+                seconds[row, column] += spent
             if tell is not None:
                 tell(index * len(sizes) + column + 1, seeds * len(sizes))
     return curves_record(
@@ -161,10 +163,17 @@ def _columns(problem: Problem, targets: Tensor) -> np.ndarray:
     return targets.double().cpu().numpy()
 
 
-def _kernel_outputs(gram: np.ndarray, cross: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    offset, few = targets.mean(0), min(len(gram), _SELECT)
-    ridge = KernelSpectrum(gram[:few, :few]).choose(targets[:few] - offset).ridge
-    return kernel_ridge(gram, targets - offset, ridge).predict(cross) + offset
+def _kernel_error(problem: Problem, gram: np.ndarray, cross: np.ndarray, targets: Tensor, truth: Tensor) -> float:
+    columns, few = _columns(problem, targets), min(len(gram), _SELECT)
+    offset = columns.mean(0)
+    ridge = KernelSpectrum(gram[:few, :few]).choose(columns[:few] - offset).ridge
+    return _test_error(problem, kernel_ridge(gram, columns - offset, ridge).predict(cross) + offset, truth)
+
+
+def _timed(function: Callable[..., float], *arguments: Any) -> tuple[float, float]:
+    """What it returns, and the CPU seconds it took."""
+    clock = time.process_time()
+    return function(*arguments), time.process_time() - clock
 
 
 def _trained(
