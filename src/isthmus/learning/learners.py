@@ -202,15 +202,13 @@ class NetworkLearner(Learner):
                 return trials.fitted(*trials.best(x, y), "given")
             return trials.fitted(*trials.best(*_tensors(*oracle)), "oracle: chosen on the test samples")
         rows = [split(x.shape[1], self.grid.held_out, seed.child("held out")) for seed in seeds]
-        kept, held = (
-            [torch.stack([t[i, row[side]] for i, row in enumerate(rows)]) for t in (x, y)] for side in (0, 1)
-        )  # fmt: skip
-        trials = self._train(starts, *kept, rates, decays, seeds[0])
-        best, excluded = trials.best(*held)
+        kept, held = (_Samples.of(x, y, [row[side] for row in rows]) for side in (0, 1))
+        trials = self._train(starts, kept.inputs, kept.targets, rates, decays, seeds[0])
+        best, excluded = trials.best(held.inputs, held.targets)
         winners = np.arange(len(seeds)), best
         again = self._train(starts, x, y, rates[winners][:, None], decays[winners][:, None], seeds[0])
-        few = " (few: a noisy choice)" if held[0].shape[1] < _FEW else ""
-        choice = f"validation on {held[0].shape[1]} held-out samples{few}"
+        few = " (few: a noisy choice)" if held.inputs.shape[1] < _FEW else ""
+        choice = f"validation on {held.inputs.shape[1]} held-out samples{few}"
         partial = trials.fitted(best, excluded, f"{choice}; trained on the others only, for on all it diverges")
         whole = again.fitted(np.zeros_like(best), excluded, f"{choice}, then trained again on all")
         return [one if fine else other for one, other, fine in zip(whole, partial, again.members.finite, strict=True)]
@@ -224,15 +222,29 @@ class NetworkLearner(Learner):
         for first in range(0, len(starts), together):
             part = slice(first, first + together)
             points = torch.stack([start.flat for start in starts[part]]).repeat_interleave(settings, 0)
+            inputs, targets = (t[part].repeat_interleave(settings, 0) for t in (x, y))
             own = {name: torch.stack([start.buffers[name] for start in starts[part]]) for name in starts[0].buffers}
             trained = train_ensemble(
-                starts[0], _MSE, *(t[part].repeat_interleave(settings, 0) for t in (x, y)), rates[part].reshape(-1),
-                decays[part].reshape(-1), starts=points, pull=None if self.order is None else points, own_data=True,
+                starts[0], _MSE, inputs, targets, rates[part].reshape(-1), decays[part].reshape(-1), starts=points,
+                pull=None if self.order is None else points, own_data=True,
                 buffers={name: value.repeat_interleave(settings, 0) for name, value in own.items()},
                 schedule=self.schedule, seed=seed,
             )  # fmt: skip
             parts.append(trained)
         return _Trials(Ensemble.joined(parts), rates, decays)
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Samples of each seed, ``(s, n, d)`` and ``(s, n, k)``."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    @classmethod
+    def of(cls, inputs: Tensor, targets: Tensor, rows: Sequence[Tensor]) -> "_Samples":
+        """Some rows of each seed."""
+        return cls(*(torch.stack([one[row] for one, row in zip(all_of, rows, strict=True)]) for all_of in (inputs, targets)))
 
 
 @dataclass(frozen=True)
