@@ -79,6 +79,16 @@ def test_class_labels_are_scored_by_error() -> None:
     assert ((record.scores >= 0) & (record.scores <= 1)).all()
 
 
+def test_ignored_labels_are_no_errors() -> None:
+    module, inputs, targets = build("residual with layer norm", samples=30)
+    targets = targets.clone()
+    targets[::3] = -100
+    run = train(Problem(module, inputs, targets, nn.CrossEntropyLoss()), Sgd(lr=0.2), steps=5)
+    record, end = order_shares(run, samples=30), run.problem_at(5)
+    wrong = [int(guess) != int(label) for guess, label in zip(end.network(inputs).argmax(1), targets, strict=True) if label >= 0]
+    assert record.scores[-1, -1] == pytest.approx(sum(wrong) / 20)
+
+
 @pytest.mark.parametrize("activation", [nn.Tanh, nn.GELU])
 def test_remainder_of_a_smooth_network_has_slope_k_plus_one(activation: type[nn.Module]) -> None:
     with torch.random.fork_rng():

@@ -6,8 +6,9 @@ import torch
 from sklearn.kernel_ridge import KernelRidge
 from torch import nn
 
-from isthmus._core.errors import InputError
+from isthmus._core.errors import InputError, NumericalError
 from isthmus._core.seeds import Seed
+from isthmus._core.status import Status
 from isthmus.learning.kernel_learners import (
     ClosedKernelLearner,
     ConjugateKernelLearner,
@@ -109,6 +110,48 @@ def test_a_diverging_grid_is_survived_and_counted() -> None:
     assert fitted.chosen["rate"] == pytest.approx(0.3 / 20)
 
 
+@pytest.mark.parametrize("order", [None, 1, 2])
+def test_seeds_together_are_seeds_alone(order: int | None) -> None:
+    """The first seed names the batch order, so with full batches every seed is its own run; starts differ."""
+    x, y = sample(120)
+    learner = NetworkLearner(3, 10, order=order, grid=Grid((0.2, 0.5), (0.0, 1e-3)), schedule=Schedule(epochs=8, batch=60))
+    seeds = [Seed(1), Seed(2)]
+    pair = (np.stack([x[:60], x[60:]]), np.stack([y[:60], y[60:]]))
+    together = learner.fit_seeds(*pair, seeds=seeds)
+    for index, seed in enumerate(seeds):
+        alone = learner.fit(pair[0][index], pair[1][index], seed=seed)
+        assert alone.chosen == together[index].chosen
+        np.testing.assert_allclose(alone.predict(x), together[index].predict(x), rtol=1e-4, atol=1e-4)
+    assert np.abs(together[0].predict(x) - together[1].predict(x)).max() > 0.1
+
+
+def test_a_seed_that_diverges_is_infinite_and_the_others_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = ClosedKernelLearner.fit
+
+    def sometimes(
+        self: ClosedKernelLearner, inputs: np.ndarray, targets: np.ndarray, *, seed: Seed, oracle: object = None
+    ) -> object:
+        if str(seed) == str(Seed(0).child("seed", 1, "learner")):
+            raise NumericalError(Status.NOT_FINITE, "made to fail")
+        return inner(self, inputs, targets, seed=seed)
+
+    monkeypatch.setattr(ClosedKernelLearner, "fit", sometimes)
+    record = learning_curves(LinearTarget(), [ClosedKernelLearner()], [30], seeds=3, test_samples=50)
+    assert np.isinf(record.test_error[0, 1, 0])
+    assert np.isfinite(record.test_error[0, [0, 2], 0]).all()
+
+
+def test_parameters_are_those_of_the_model_that_learns_and_a_ridge_at_the_edge_is_told() -> None:
+    learners = [TangentKernelLearner(3, 7), ConjugateKernelLearner(2, 7), RandomFeatureLearner(30), ClosedKernelLearner()]
+    found = learning_curves(LinearTarget(), learners, [60], seeds=1, test_samples=50)
+    assert found.parameters.tolist() == [7 * 4 + 49, 8, 30, 60]
+    assert (found.cpu_seconds > 0).all()
+    x, y = sample(200)
+    assert "edge" in ClosedKernelLearner().fit(x, y, seed=SEED).choice
+    linear = ClosedKernelLearner.linear().fit(x[:, :2], 3 * x[:, :1] - x[:, 1:2] + 2, seed=SEED)
+    np.testing.assert_allclose(linear.predict(np.eye(2)), [[5], [1]], atol=1e-3)
+
+
 def test_curves_share_samples_and_do_not_depend_on_their_order() -> None:
     learners = [ClosedKernelLearner(), TangentKernelLearner(2, 20)]
     one = learning_curves(LinearTarget(), learners, [40, 20, 80, 160], seeds=2, test_samples=500)
@@ -141,6 +184,7 @@ def test_ratios_gains_and_slopes_of_made_up_curves() -> None:
         kernels=np.array([False, True]),
         metric="nmse",
         parameters=np.zeros(2, dtype=int),
+        cpu_seconds=np.zeros((2, 4)),
         learners=["network", "kernel"],
         words=["", ""],
         target="made up",
@@ -157,7 +201,6 @@ def test_ratios_gains_and_slopes_of_made_up_curves() -> None:
 
 
 def common() -> dict:
-    from isthmus._core.status import Status
     from isthmus.results.provenance import Cost, Provenance
 
     return {"status": Status.ESTIMATED, "method": "", "cost": Cost(), "provenance": Provenance()}
@@ -177,6 +220,7 @@ def test_own_network_beside_its_own_kernels() -> None:
     problem = Problem(relu_net(4, 30, 2, trains="all").float(), x[:300], y[:300], nn.CrossEntropyLoss(), test=(x[300:], y[300:]))
     run = train(problem, Sgd(lr=0.05), epochs=20)
     record = own_learning_curves(run, Sgd(lr=0.05), batch=50, seeds=2)
+    assert record.parameters.tolist() == [332, 332, 60, 332]
     assert record.samples.tolist() == [18, 37, 75, 150]
     assert record.metric == "error"
     assert record.mean[0, -1] < 0.2
@@ -185,6 +229,16 @@ def test_own_network_beside_its_own_kernels() -> None:
     np.testing.assert_allclose(record.gain[0], (best - record.test_error[0]).mean(0))
     with pytest.raises(InputError, match="test data"):
         own_learning_curves(train(Problem(problem.network, x, y, nn.CrossEntropyLoss()), steps=2), Sgd(), batch=50)
+
+
+def test_own_network_with_ignored_labels() -> None:
+    x, y = LinearTarget(seed=1).sample(400, 0)
+    labels = torch.where(torch.arange(400) % 4 == 0, -100, (y > 0).long()[:, 0])
+    test = (x[300:].float(), labels[300:])
+    problem = Problem(relu_net(4, 10, 2, trains="all").float(), x[:300].float(), labels[:300], nn.CrossEntropyLoss(), test=test)
+    record = own_learning_curves(train(problem, Sgd(lr=0.05), epochs=5), Sgd(lr=0.05), batch=50, seeds=1)
+    assert record.test_samples == 75
+    assert record.mean[1, -1] < 0.3
 
 
 def test_the_last_layers_kernel_is_that_of_the_hidden_features() -> None:

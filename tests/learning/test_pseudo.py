@@ -149,6 +149,23 @@ def test_quadratic_model_is_the_taylor_expansion_of_its_network(activation: str)
     torch.testing.assert_close(signed.quadratic(x, move), terms[2, :, 0], rtol=1e-10, atol=1e-12)
 
 
+def test_the_linear_part_falls_like_width_to_minus_a_quarter_and_the_quadratic_part_stays() -> None:
+    """Rows ``m^-1/4 u`` on units with positive output; exact mean over signs, so that one draw of weights is enough."""
+    widths, linear, quadratic = [200, 800, 3200, 12800], [], []
+    g = torch.Generator().manual_seed(0)
+    x, u = torch.randn(50, 4, generator=g, dtype=torch.float64), torch.randn(4, generator=g, dtype=torch.float64)
+    for width in widths:
+        start, output = (
+            torch.randn(width, 4, generator=g, dtype=torch.float64),
+            torch.randn(width, generator=g, dtype=torch.float64),
+        )
+        signed, move = SignedNetwork(start, output.sign()), (output > 0).double()[:, None] * u / width**0.25
+        linear.append(float(signed.linear_mean_square(x, move).mean().sqrt()))
+        quadratic.append(float(signed.quadratic(x, move).square().mean().sqrt()))
+    assert np.polyfit(np.log(widths), np.log(linear), 1)[0] == pytest.approx(-0.25, abs=0.03)
+    assert np.polyfit(np.log(widths), np.log(quadratic), 1)[0] == pytest.approx(0, abs=0.05)
+
+
 def test_mean_square_over_signs_is_the_average_over_all_of_them() -> None:
     import itertools
 

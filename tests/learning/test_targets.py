@@ -7,6 +7,7 @@ import torch
 from isthmus._core.errors import HypothesisError, InputError
 from isthmus._core.seeds import Seed
 from isthmus.learning.indicator import explicit_weights, indicator_weight, kappa
+from isthmus.learning.leap import leap
 from isthmus.learning.pseudo import PseudoNetwork
 from isthmus.learning.series import SERIES, polynomial
 from isthmus.learning.targets import (
@@ -14,6 +15,7 @@ from isthmus.learning.targets import (
     BooleanFunction,
     Composite,
     ParityHierarchy,
+    QuadraticHierarchy,
     SpikedCovariates,
     TwoLayerTeacher,
     padded,
@@ -78,6 +80,24 @@ def test_boolean_and_spiked_targets() -> None:
     wide, one = SpikedCovariates(snr=100.0).sample(2000, 0), SpikedCovariates(snr=1.0).sample(2000, 0)
     torch.testing.assert_close(wide[1], one[1])
     assert float(wide[0][:, :3].var()) == pytest.approx(100, rel=0.1)
+
+
+def test_hierarchies_have_their_degrees() -> None:
+    """Along a ray, level l is a polynomial of degree 2^l: differences of one order more vanish."""
+    x = torch.linspace(-1, 1, 12, dtype=torch.float64)[:, None] * torch.ones(4, dtype=torch.float64)
+    for levels in (1, 2):
+        values = QuadraticHierarchy(4, 3, levels, seed=1)(x)[:, 0].numpy()
+        assert np.abs(np.diff(values, 2**levels + 1)).max() < 1e-12
+        assert np.abs(np.diff(values, 2**levels)).max() > 1e-6
+    first = QuadraticHierarchy(levels=1).sample(50_000, 0)[1]
+    assert float(first.mean()) == pytest.approx(0, abs=0.03)
+    with pytest.raises(InputError, match="one level"):
+        QuadraticHierarchy(levels=0)
+
+
+def test_named_boolean_targets_have_their_leaps() -> None:
+    targets = {name: TARGETS[name] for name in ("staircase", "leap")}
+    assert {name: leap(t.support) for name, t in targets.items() if isinstance(t, BooleanFunction)} == {"staircase": 1, "leap": 2}
 
 
 def test_kappa_has_the_known_values() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus._core.errors import InputError, ShapeError
+from isthmus._core.errors import InputError, NotTwiceDifferentiable, ShapeError
 from isthmus.kernel import empirical_ntk
 from isthmus.model.data import Sgd
 from isthmus.model.network import Network
@@ -156,6 +156,39 @@ def test_a_layer_without_a_forward_rule_is_expanded_by_double_transposition() ->
     network, inputs = Network(Net().double()), torch.randn(4, 3, dtype=torch.float64)
     far = network.flat + direction(network, 2.0)
     torch.testing.assert_close(Network(taylor_model(network, 3)).at(far)(inputs), network.at(far)(inputs))
+
+
+class Once(torch.autograd.Function):
+    """A backward pass that cannot be differentiated."""
+
+    @staticmethod
+    def forward(x):
+        return x**2
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, grad):
+        return grad * 2 * ctx.saved_tensors[0]
+
+
+def test_an_order_above_what_a_layer_supports_is_named() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(3, 2)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return Once.apply(self.a(x))
+
+    with pytest.raises(NotTwiceDifferentiable, match="lower order"):
+        taylor_model(Net(), 2)(torch.ones(4, 3))
+    assert taylor_model(Net(), 0)(torch.ones(4, 3)).shape == (4, 2)
+    with pytest.raises(RuntimeError, match="shapes"):
+        taylor_model(Net(), 2)(torch.ones(4, 7))
 
 
 @pytest.mark.parametrize("order", [-1, 4, 1.5, True])

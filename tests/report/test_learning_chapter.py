@@ -11,7 +11,7 @@ from isthmus.learning import order_shares, remainder_orders
 from isthmus.learning.kernel_learners import ClosedKernelLearner, TangentKernelLearner
 from isthmus.learning.targets import LinearTarget
 from isthmus.model.problem import Problem
-from isthmus.plots.learning import plot_curves, plot_orders
+from isthmus.plots.learning import plot_curves, plot_orders, plot_parameters
 from isthmus.report.chapters.learning import LEARNING
 from isthmus.results.learning import LearningCurves
 from isthmus.studies.learning_curves import learning_curves
@@ -72,3 +72,12 @@ def test_curves_are_drawn_where_the_record_has_them(records: dict) -> None:
     np.testing.assert_allclose(np.asarray(axes.lines[0].get_ydata()), curves.mean[0])
     texts = {text.get_text() for text in axes.texts}
     assert set(curves.learners) <= texts
+
+
+def test_learners_of_one_name_are_one_curve_over_parameters() -> None:
+    learners = [TangentKernelLearner(2, width) for width in (5, 10, 20)] + [ClosedKernelLearner()]
+    record = learning_curves(LinearTarget(), learners, [40], seeds=2, test_samples=50)
+    axes = plot_parameters(record).axes[0]
+    np.testing.assert_array_equal(np.asarray(axes.lines[0].get_xdata()), [20, 40, 80])
+    np.testing.assert_allclose(np.asarray(axes.lines[0].get_ydata()), record.mean[:3, 0])
+    assert [text.get_text() for text in axes.texts].count("2-layer tangent kernel") == 1

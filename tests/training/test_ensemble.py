@@ -13,7 +13,7 @@ from isthmus.model.losses import understand
 from isthmus.model.network import Network
 from isthmus.model.taylor import taylor_model
 from isthmus.model.zoo import relu_net
-from isthmus.training.ensemble import Schedule, train_ensemble
+from isthmus.training.ensemble import Ensemble, Schedule, train_ensemble
 
 LOSS = understand(nn.MSELoss())
 
@@ -57,20 +57,45 @@ def test_every_member_is_a_run_of_torchs_sgd(depth: int) -> None:
     torch.testing.assert_close(members.outputs(x)[1], alone, rtol=1e-12, atol=1e-12)
 
 
-def test_own_data_and_own_starts() -> None:
+def test_own_data_own_starts_and_own_frozen_layers() -> None:
     x, y = data(40)
     modules = [relu_net(3, 5, seed=s).double() for s in (0, 1)]
-    frozen_alike = copy.deepcopy(modules[1])
-    frozen_alike.load_state_dict({**modules[0].state_dict(), "0.weight": modules[1][0].weight.detach()})
-    starts = torch.stack([Network(modules[0]).flat, Network(frozen_alike).flat])
+    networks = [Network(module) for module in modules]
+    starts = torch.stack([network.flat for network in networks])
+    frozen = {name: torch.stack([network.buffers[name] for network in networks]) for name in networks[0].buffers}
     halves = (torch.stack([x[:20], x[20:]]), torch.stack([y[:20], y[20:]]))
     schedule, seed = Schedule(epochs=3, batch=6), Seed(1)
     members = train_ensemble(
-        Network(modules[0]), LOSS, *halves, np.array([0.05, 0.05]), starts=starts, own_data=True, schedule=schedule, seed=seed
+        networks[0],
+        LOSS,
+        *halves,
+        np.array([0.05, 0.05]),
+        starts=starts,
+        buffers=frozen,
+        own_data=True,
+        schedule=schedule,
+        seed=seed,
     )
-    for index, module in enumerate((modules[0], frozen_alike)):
+    for index, module in enumerate(modules):
         expected = one_by_one(module, halves[0][index], halves[1][index], 0.05, 0.0, schedule, seed)
         torch.testing.assert_close(members.points[index], expected, rtol=1e-10, atol=1e-12)
+        alone = networks[index].at(expected)(halves[0][index])
+        torch.testing.assert_close(members.outputs(halves[0], own_data=True)[index], alone, rtol=1e-10, atol=1e-12)
+        torch.testing.assert_close(members.member(index)(halves[0][index]), alone, rtol=1e-10, atol=1e-12)
+    twice = Ensemble.joined([members, members])
+    torch.testing.assert_close(twice.member(3)(x), members.member(1)(x))
+
+
+def test_taylor_members_have_their_own_anchors() -> None:
+    x, y = data(20)
+    networks = [Network(taylor_model(relu_net(3, 5, 1, 3, seed=s).double(), 2)) for s in (0, 1)]
+    starts = torch.stack([network.flat for network in networks])
+    own = {name: torch.stack([network.buffers[name] for network in networks]) for name in networks[0].buffers}
+    schedule, seed = Schedule(epochs=4, batch=8), Seed(2)
+    together = train_ensemble(networks[0], LOSS, x, y, np.full(2, 0.05), starts=starts, buffers=own, schedule=schedule, seed=seed)
+    for index, network in enumerate(networks):
+        alone = train_ensemble(network, LOSS, x, y, np.array([0.05]), schedule=schedule, seed=seed)
+        torch.testing.assert_close(together.points[index], alone.points[0], rtol=1e-10, atol=1e-12)
 
 
 def test_decay_of_a_taylor_model_pulls_to_its_start() -> None:

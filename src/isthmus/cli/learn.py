@@ -19,7 +19,7 @@ from isthmus.learning.targets import TARGETS
 from isthmus.studies.learning_curves import learning_curves
 from isthmus.training.ensemble import Schedule
 
-_LEARNERS = "net2, net3, taylor1, taylor2, ntk2, ntk3, last2, last3, features, gaussian, infinite2, infinite3"
+_LEARNERS = "net2, net3, taylor1, taylor2, ntk2, ntk3, last2, last3, features, gaussian, infinite2, infinite3, linear"
 
 
 def learn(
@@ -27,7 +27,7 @@ def learn(
     *,
     learners: str = "net3,ntk3,last3,gaussian",
     samples: str = "125,250,500,1000",
-    width: int = 100,
+    width: str = "100",
     epochs: int = 300,
     seeds: int = 5,
     oracle: Annotated[bool, Parameter(negative="")] = False,
@@ -41,13 +41,13 @@ def learn(
     Parameters
     ----------
     target
-        sincos, tanh, two-layer, three-layer, parity, staircase, spiked or linear.
+        sincos, tanh, two-layer, three-layer, parity, staircase, leap, spiked, hierarchy or linear.
     learners
-        From net2, net3, taylor1, taylor2, ntk2, ntk3, last2, last3, features, gaussian, infinite2, infinite3.
+        From net2, net3, taylor1, taylor2, ntk2, ntk3, last2, last3, features, gaussian, infinite2, infinite3, linear.
     samples
         Numbers of training samples, separated by commas.
     width
-        Of the hidden layers.
+        Widths of the hidden layers, separated by commas.
     epochs
         Of SGD, for networks and Taylor models; short training stays near the kernel.
     seeds
@@ -65,13 +65,15 @@ def learn(
     """
     if target not in TARGETS:
         raise InputError(f"There is no target {target!r}; there are {', '.join(TARGETS)}.")
-    chosen = [_learner(name.strip(), width, epochs) for name in learners.split(",")]
-    record = learning_curves(TARGETS[target], chosen, _counts(samples), seeds=seeds, oracle=oracle, workers=workers, seed=seed)
+    widths, counts = _counts(width, "--width", 1), _counts(samples, "--samples", 2)
+    chosen = [_learner(name.strip(), size, epochs) for name in learners.split(",") for size in widths]
+    chosen = list(dict.fromkeys(chosen))  # kernels in closed form have no width
+    record = learning_curves(TARGETS[target], chosen, counts, seeds=seeds, oracle=oracle, workers=workers, seed=seed)
     code = show(record, as_json=as_json, out=out)
     if not as_json:
         for index, name in enumerate(record.learners):
             errors = "  ".join(f"{value:.3g}" for value in record.mean[index])
-            sys.stdout.write(f"  {name:28s} {errors}   slope {record.slope[index]:.2f}\n")
+            sys.stdout.write(f"  {name:38s} {errors}   slope {record.slope[index]:.2f}\n")
     return code
 
 
@@ -90,17 +92,18 @@ def _learner(name: str, width: int, epochs: int) -> Learner:
         "gaussian": ClosedKernelLearner,
         "infinite2": lambda: ClosedKernelLearner.infinite_width(2),
         "infinite3": lambda: ClosedKernelLearner.infinite_width(3),
+        "linear": ClosedKernelLearner.linear,
     }
     if name not in makers:
         raise InputError(f"There is no learner {name!r}; there are {_LEARNERS}.")
     return makers[name]()
 
 
-def _counts(text: str) -> list[int]:
+def _counts(text: str, option: str, least: int) -> list[int]:
     try:
         counts = [int(part) for part in text.split(",")]
     except ValueError as fault:
-        raise InputError(f"--samples {text!r} is no list of whole numbers, e.g. 125,250,500.") from fault
-    if min(counts) < 2:
-        raise InputError(f"--samples {text!r}: at least 2 training samples are needed.")
+        raise InputError(f"{option} {text!r} is no list of whole numbers, e.g. 125,250,500.") from fault
+    if min(counts) < least:
+        raise InputError(f"{option} {text!r}: every number must be at least {least}.")
     return counts

@@ -46,7 +46,7 @@ def order_shares(
 
     Returns:
         Shares, projections and scores over time, with bootstrap intervals over examples at the last step; float64.
-        Cost: about ``2^k`` forward passes for each checkpoint.
+        Cost: a few forward passes for each checkpoint (`isthmus.model.taylor`).
 
     Raises:
         InputError: the order is not 1, 2 or 3, or the run has fewer than two checkpoints.
@@ -83,7 +83,7 @@ def order_shares(
         samples=len(inputs),
         data=data,
         status=Status.EXACT,
-        method=f"Taylor terms to order {order} around step {trajectory.steps[0]}, nested forward mode, float64"
+        method=f"Taylor terms to order {order} around step {trajectory.steps[0]}, Taylor mode, float64"
         + ("; the motion of BatchNorm statistics counts to the rest" if has_running_statistics(start.network) else ""),
         error=f"95 % bootstrap interval over {len(inputs)} {data} examples, {_RESAMPLINGS} resamplings",
         cost=Cost(seconds=time.perf_counter() - started),
@@ -171,7 +171,8 @@ def _outputs(problem: Problem, inputs: Tensor) -> Tensor:
 
 def _score(problem: Problem, outputs: Tensor, targets: Tensor) -> float:
     if problem.classification:
-        return float((outputs.argmax(dim=1) != targets).double().mean())
+        counts = problem.loss.counted(targets)
+        return float((outputs.argmax(dim=1) != targets)[counts].double().mean())
     return float(problem.loss(outputs, targets))
 
 

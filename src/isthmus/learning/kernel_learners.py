@@ -16,6 +16,7 @@ from isthmus.model.network import Network
 from isthmus.model.zoo import relu_net
 
 _FEW_FOR_BANDWIDTH = 500
+_RIDGES = np.logspace(-11, 4, 61)  # of trace K / n^2: down to rounding, for noiseless targets of a smooth kernel ask for it
 _RIDGE = "exact kernel ridge regression, ridge by KARE on the training samples"
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -92,6 +93,15 @@ class GaussianKernel:
 
 
 @dataclass(frozen=True)
+class LinearKernel:
+    """``<x, x'>``: the linear model, of which every learner should be better on a nonlinear target."""
+
+    def __call__(self, inputs: np.ndarray, others: np.ndarray) -> np.ndarray:
+        """``(n, m)``."""
+        return inputs @ others.T
+
+
+@dataclass(frozen=True)
 class KernelFunction:
     """``start(x) + K(x, X) a + offset``."""
 
@@ -139,7 +149,9 @@ class TangentKernelLearner(Learner):
         module = relu_net(inputs.shape[1], self.width, targets.shape[1], self.depth, trains=self.trains, seed=seed.child("init"))
         network = Network(module, dtype=torch.float64)
         gram = empirical_ntk(network, torch.from_numpy(np.array(inputs, dtype=np.float64)), outputs="trace").matrix
-        return _ridge(gram, TangentRows(network, inputs), inputs, targets, oracle, NetworkFunction(network))
+        rows = TangentRows(network, inputs)
+        start = NetworkFunction(network)
+        return _ridge(gram, rows, targets - start(inputs), oracle, features=network.size, start=start)
 
 
 @dataclass(frozen=True)
@@ -171,7 +183,7 @@ class ConjugateKernelLearner(Learner):
         module = relu_net(inputs.shape[1], self.width, 1, self.depth, seed=seed.child("init")).double()
         features = HiddenFeatures(NetworkFunction(Network(nn.Sequential(*list(module.children())[:-1]))))
         rows = features(inputs)
-        return _ridge(rows @ rows.T, FeatureRows(features, rows), inputs, targets, oracle)
+        return _ridge(rows @ rows.T, FeatureRows(features, rows), targets, oracle, features=rows.shape[1])
 
 
 @dataclass(frozen=True)
@@ -202,7 +214,7 @@ class RandomFeatureLearner(Learner):
         weights = generator.normal(size=(inputs.shape[1], self.features)) / _median_distance(inputs, seed)
         features = FourierFeatures(weights, generator.uniform(0, 2 * np.pi, size=self.features))
         rows = features(inputs)
-        return _ridge(rows @ rows.T, FeatureRows(features, rows), inputs, targets, oracle)
+        return _ridge(rows @ rows.T, FeatureRows(features, rows), targets, oracle, features=rows.shape[1])
 
 
 @dataclass(frozen=True)
@@ -216,6 +228,11 @@ class ClosedKernelLearner(Learner):
 
     kernel: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
     title: str = "Gaussian kernel"
+
+    @classmethod
+    def linear(cls) -> "ClosedKernelLearner":
+        """Ridge regression on the inputs themselves."""
+        return cls(LinearKernel(), "linear model")
 
     @classmethod
     def infinite_width(cls, depth: int = 3) -> "ClosedKernelLearner":
@@ -237,31 +254,32 @@ class ClosedKernelLearner(Learner):
     ) -> Fitted:
         """Ridge regression."""
         kernel = self.kernel or GaussianKernel(_median_distance(inputs, seed))
-        return _ridge(kernel(inputs, inputs), ClosedRows(kernel, inputs), inputs, targets, oracle)
+        return _ridge(kernel(inputs, inputs), ClosedRows(kernel, inputs), targets, oracle, features=len(inputs))
 
 
 def _ridge(
     gram: np.ndarray,
     rows: Function,
-    inputs: np.ndarray,
     targets: np.ndarray,
     oracle: tuple[np.ndarray, np.ndarray] | None,
+    *,
+    features: int,
     start: Function | None = None,
 ) -> Fitted:
-    """Ridge regression, around the mean, of what a network's output at its start leaves of the targets."""
-    spectrum, rest = KernelSpectrum(gram), targets if start is None else targets - start(inputs)
-    offset = rest.mean(0)
+    """Ridge regression, around the mean, of the targets (of what a network's output at its start leaves of them)."""
+    spectrum, offset = KernelSpectrum(gram), targets.mean(0)
+    ridges = _RIDGES * max(spectrum.scale, 1e-300) / len(gram)
     if oracle is None:
-        fit, choice = spectrum.ridge(rest - offset), "KARE (generalized cross-validation) on the training samples"
+        best = spectrum.choose(targets - offset, ridges).ridge
+        choice = "KARE (generalized cross-validation) on the training samples"
     else:
         cross, truth = rows(oracle[0]), oracle[1] - offset - (0 if start is None else start(oracle[0]))
-        fits = [spectrum.ridge(rest - offset, float(ridge)) for ridge in spectrum.default_ridges()]
-        fit, choice = min(fits, key=lambda one: _mean_square(one.predict(cross) - truth)), "oracle: chosen on the test samples"
-    return Fitted(KernelFunction(rows, fit, offset, start), {"ridge": float(fit.ridge or 0.0)}, choice, len(gram))
-
-
-def _mean_square(values: np.ndarray) -> float:
-    return float(np.square(values).mean())
+        fits = {float(ridge): spectrum.ridge(targets - offset, float(ridge)) for ridge in ridges}
+        best = min(fits, key=lambda ridge: float(np.square(fits[ridge].predict(cross) - truth).mean()))
+        choice = "oracle: chosen on the test samples"
+    choice += ", at the edge of those tried" if best in (ridges[0], ridges[-1]) else ""
+    fit = spectrum.ridge(targets - offset, best)
+    return Fitted(KernelFunction(rows, fit, offset, start), {"ridge": best}, choice, features)
 
 
 def _median_distance(inputs: np.ndarray, seed: Seed) -> float:

@@ -7,14 +7,13 @@ and named "oracle".
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from isthmus._core.errors import InputError, NumericalError
 from isthmus._core.seeds import Seed
@@ -27,6 +26,7 @@ from isthmus.training.ensemble import Ensemble, Schedule, train_ensemble
 
 Trains = Literal["hidden", "all"]
 _LEAST_VALIDATION, _FEW = 2, 20
+_NUMBERS = 2**25  # parameters of all members trained at once
 _MSE = understand(nn.MSELoss())
 TRAINS = {"hidden": "hidden weights only", "all": "all parameters"}
 
@@ -39,7 +39,8 @@ class Fitted:
         predict: inputs ``(n, d)`` to outputs ``(n, k)``, numpy float64.
         chosen: hyper-parameters by name.
         choice: how they were chosen, in words.
-        parameters: number of trained parameters; training samples for a kernel.
+        parameters: number of trained parameters; for a kernel the dimension of its features, or of a closed form the number of
+            training samples.
         excluded: hyper-parameter settings whose training did not stay finite.
     """
 
@@ -90,6 +91,25 @@ class Learner(ABC):
             InputError: too few samples to hold some out.
             NumericalError: no hyper-parameter setting stayed finite.
         """
+
+    def fit_seeds(
+        self,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        *,
+        seeds: Sequence[Seed],
+        oracle: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> list[Fitted]:
+        """Learn from several sets of samples, ``(s, n, d)`` and ``(s, n, k)``, each with a seed of its own.
+
+        Args:
+            inputs: samples of each seed.
+            targets: their real targets.
+            seeds: s of them.
+            oracle: test samples of each seed, ``(s, m, d)`` and ``(s, m, k)``.
+        """
+        tests = [None] * len(seeds) if oracle is None else list(zip(*oracle, strict=True))
+        return [self.fit(x, y, seed=one, oracle=z) for x, y, one, z in zip(inputs, targets, seeds, tests, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -156,71 +176,102 @@ class NetworkLearner(Learner):
         self, inputs: np.ndarray, targets: np.ndarray, *, seed: Seed, oracle: tuple[np.ndarray, np.ndarray] | None = None
     ) -> Fitted:
         """Train the grid, choose, and train the winner on all samples."""
-        network, (x, y) = self.network(inputs.shape[1], targets.shape[1], seed), _tensors(inputs, targets)
-        grid = self.grid.points(self.width)
-        if len(grid[0]) == 1:
-            members = self._train(network, x, y, *grid, seed)
-            return self._fitted(members, *_best(members, x, y), grid, "given")
-        if oracle is not None:
-            members = self._train(network, x, y, *grid, seed)
-            return self._fitted(members, *_best(members, *_tensors(*oracle)), grid, "oracle: chosen on the test samples")
-        kept, held = split(len(x), self.grid.held_out, seed.child("held out"))
-        members = self._train(network, x[kept], y[kept], *grid, seed)
-        chosen, excluded = _best(members, x[held], y[held])
-        choice = f"validation on {len(held)} held-out samples{' (few: a noisy choice)' if len(held) < _FEW else ''}"
-        winner = (grid[0][[chosen]], grid[1][[chosen]])
-        again = self._train(network, x, y, *winner, seed)
-        if not again.finite[0]:
-            return self._fitted(members, chosen, excluded, grid, f"{choice}; trained on the others only, for on all it diverges")
-        return self._fitted(again, 0, excluded, winner, f"{choice}, then trained again on all")
+        tests = None if oracle is None else (oracle[0][None], oracle[1][None])
+        return self.fit_seeds(inputs[None], targets[None], seeds=[seed], oracle=tests)[0]
 
-    def fit_seeds(self, inputs: np.ndarray, targets: np.ndarray, *, seed: Seed) -> list[Fitted]:
-        """Learn from several sets of samples at once, ``(s, n, d)`` and ``(s, n, k)``, each from a start of its own.
-
-        One batched computation; for a network (not a Taylor model) and a grid with one setting.
+    def fit_seeds(
+        self,
+        inputs: np.ndarray,
+        targets: np.ndarray,
+        *,
+        seeds: Sequence[Seed],
+        oracle: tuple[np.ndarray, np.ndarray] | None = None,
+    ) -> list[Fitted]:
+        """All seeds and settings as one batched computation, each seed from a start of its own; batch orders are shared.
 
         Raises:
-            InputError: the grid has several settings, or this is a Taylor model.
-            NumericalError: a member did not stay finite.
+            InputError: too few samples to hold some out.
+            NumericalError: a seed of which no setting stayed finite.
         """
-        count, (rates, decays) = len(inputs), self.grid.points(self.width)
-        if self.order is not None or len(rates) != 1:
-            raise InputError("Seeds are trained together for networks with one setting of rate and decay; fit them one by one.")
-        whole = replace(self, trains="all")
-        starts = [whole.network(inputs.shape[2], targets.shape[2], seed.child("member", index)) for index in range(count)]
-        hidden = self.network(inputs.shape[2], targets.shape[2], seed)
-        shared = Network(_Partly(starts[0].module, frozenset(hidden.parameters)))
-        points = torch.stack([network.flat for network in starts])
-        members = train_ensemble(
-            shared, _MSE, *_tensors(inputs, targets), rates.repeat(count), float(decays[0]),
-            starts=points, own_data=True, schedule=self.schedule, seed=seed,
-        )  # fmt: skip
-        if not members.finite.all():
-            raise NumericalError(Status.NOT_FINITE, f"{self.name} at rate {rates[0]:.3g}; lower the learning rate")
-        trained = [replace(members, points=members.points[[index]], finite=members.finite[[index]]) for index in range(count)]
-        return [self._fitted(member, 0, 0, (rates, decays), "given") for member in trained]
+        starts = [self.network(inputs.shape[2], targets.shape[2], seed) for seed in seeds]
+        (x, y), (rates, decays) = _tensors(inputs, targets), self.grid.points(self.width)
+        rates, decays = (np.tile(values, (len(seeds), 1)) for values in (rates, decays))
+        if rates.shape[1] == 1 or oracle is not None:
+            trials = self._train(starts, x, y, rates, decays, seeds[0])
+            if oracle is None:
+                return trials.fitted(*trials.best(x, y), "given")
+            return trials.fitted(*trials.best(*_tensors(*oracle)), "oracle: chosen on the test samples")
+        rows = [split(x.shape[1], self.grid.held_out, seed.child("held out")) for seed in seeds]
+        kept, held = (_Samples.of(x, y, [row[side] for row in rows]) for side in (0, 1))
+        trials = self._train(starts, kept.inputs, kept.targets, rates, decays, seeds[0])
+        best, excluded = trials.best(held.inputs, held.targets)
+        winners = np.arange(len(seeds)), best
+        again = self._train(starts, x, y, rates[winners][:, None], decays[winners][:, None], seeds[0])
+        few = " (few: a noisy choice)" if held.inputs.shape[1] < _FEW else ""
+        choice = f"validation on {held.inputs.shape[1]} held-out samples{few}"
+        partial = trials.fitted(best, excluded, f"{choice}; trained on the others only, for on all it diverges")
+        whole = again.fitted(np.zeros_like(best), excluded, f"{choice}, then trained again on all")
+        return [one if fine else other for one, other, fine in zip(whole, partial, again.members.finite, strict=True)]
 
-    def _train(self, network: Network, x: Tensor, y: Tensor, rates: np.ndarray, decays: np.ndarray, seed: Seed) -> Ensemble:
-        pull = None if self.order is None else network.flat
-        return train_ensemble(network, _MSE, x, y, rates, decays, pull=pull, schedule=self.schedule, seed=seed)
+    def _train(
+        self, starts: Sequence[Network], x: Tensor, y: Tensor, rates: np.ndarray, decays: np.ndarray, seed: Seed
+    ) -> "_Trials":
+        """Every seed at each of its settings, ``(s, q)``; as many seeds at once as memory holds."""
+        settings, parts = rates.shape[1], []
+        together = max(1, _NUMBERS // (settings * starts[0].size))
+        for first in range(0, len(starts), together):
+            part = slice(first, first + together)
+            points = torch.stack([start.flat for start in starts[part]]).repeat_interleave(settings, 0)
+            inputs, targets = (t[part].repeat_interleave(settings, 0) for t in (x, y))
+            own = {name: torch.stack([start.buffers[name] for start in starts[part]]) for name in starts[0].buffers}
+            trained = train_ensemble(
+                starts[0], _MSE, inputs, targets, rates[part].reshape(-1), decays[part].reshape(-1), starts=points,
+                pull=None if self.order is None else points, own_data=True,
+                buffers={name: value.repeat_interleave(settings, 0) for name, value in own.items()},
+                schedule=self.schedule, seed=seed,
+            )  # fmt: skip
+            parts.append(trained)
+        return _Trials(Ensemble.joined(parts), rates, decays)
 
-    def _fitted(self, members: Ensemble, index: int, excluded: int, grid: tuple[np.ndarray, np.ndarray], choice: str) -> Fitted:
-        trained = members.network.at(members.points[index]).to(torch.float64)
-        chosen = {"rate": float(grid[0][index]), "decay": float(grid[1][index])}
-        return Fitted(NetworkFunction(trained), chosen, choice, trained.size, excluded)
+
+@dataclass(frozen=True)
+class _Samples:
+    """Samples of each seed, ``(s, n, d)`` and ``(s, n, k)``."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    @classmethod
+    def of(cls, inputs: Tensor, targets: Tensor, rows: Sequence[Tensor]) -> "_Samples":
+        """Some rows of each seed."""
+        return cls(*(torch.stack([one[row] for one, row in zip(all_of, rows, strict=True)]) for all_of in (inputs, targets)))
 
 
-class _Partly(nn.Module):
-    """A module of whose parameters only some receive gradients; all are its own, so that each member has its start."""
+@dataclass(frozen=True)
+class _Trials:
+    """Trained members, seed by seed, with the rate and decay of each, ``(s, q)``."""
 
-    def __init__(self, net: nn.Module, trained: frozenset[str]) -> None:
-        super().__init__()
-        self.net, self.trained = net, trained
+    members: Ensemble
+    rates: np.ndarray
+    decays: np.ndarray
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        """The module's output."""
-        values = {name: value if name in self.trained else value.detach() for name, value in self.net.named_parameters()}
-        return functional_call(self.net, values, (inputs,))
+    def best(self, inputs: Tensor, targets: Tensor) -> tuple[np.ndarray, np.ndarray]:
+        """The setting of least mean squared error of each seed, and how many did not stay finite, ``(s,)`` each."""
+        x, y = (t.repeat_interleave(self.rates.shape[1], 0) for t in (inputs, targets))
+        errors = (self.members.outputs(x, own_data=True) - y).square().mean((1, 2)).double().numpy()
+        errors = np.where(self.members.finite & np.isfinite(errors), errors, np.inf).reshape(self.rates.shape)
+        if not np.isfinite(errors).any(axis=1).all():
+            raise NumericalError(Status.NOT_FINITE, "no setting of the grid stayed finite; lower its learning rates")
+        return errors.argmin(axis=1), np.isinf(errors).sum(axis=1)
+
+    def fitted(self, chosen: np.ndarray, excluded: np.ndarray, choice: str) -> list[Fitted]:
+        """The chosen member of each seed as a learned function, in float64."""
+        found = []
+        for index, setting in enumerate(chosen):
+            network = self.members.member(index * self.rates.shape[1] + int(setting)).to(torch.float64)
+            values = {"rate": float(self.rates[index, setting]), "decay": float(self.decays[index, setting])}
+            found.append(Fitted(NetworkFunction(network), values, choice, network.size, int(excluded[index])))
+        return found
 
 
 def split(samples: int, share: float, seed: Seed) -> tuple[Tensor, Tensor]:
@@ -237,15 +288,6 @@ def split(samples: int, share: float, seed: Seed) -> tuple[Tensor, Tensor]:
         )
     order = torch.from_numpy(seed.numpy().permutation(samples))
     return order[held:], order[:held]
-
-
-def _best(members: Ensemble, inputs: Tensor, targets: Tensor) -> tuple[int, int]:
-    """The member of least mean squared error, and how many members did not stay finite."""
-    errors = (members.outputs(inputs) - targets).square().mean((1, 2)).double().numpy()
-    errors[~members.finite | ~np.isfinite(errors)] = np.inf
-    if not np.isfinite(errors).any():
-        raise NumericalError(Status.NOT_FINITE, "no setting of the grid stayed finite; lower its learning rates")
-    return int(np.argmin(errors)), int((~np.isfinite(errors)).sum())
 
 
 def _tensors(inputs: np.ndarray, targets: np.ndarray) -> tuple[Tensor, Tensor]:

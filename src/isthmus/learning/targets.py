@@ -253,6 +253,51 @@ class SpikedCovariates(Target):
 
 
 @dataclass(frozen=True)
+class QuadraticHierarchy(Target):
+    """``y = sum_l alpha^(l-1) mean_i S_l,i`` with ``S_l = (W_l S_{l-1})^2 - 1``, ``S_0 = x`` Gaussian: quadratics of quadratics.
+
+    The kind of hierarchy for which layers above correct the features below (Allen-Zhu and Li 2020, abstract); the form is chosen
+    here. Level l has degree 2^l; rows of W_l have norm 1, so that level 1 has mean 0.
+
+    Attributes:
+        dimension: d.
+        units: of every level.
+        levels: L, at least 1.
+        alpha: how much less each level weighs than the one below.
+        seed: names the weights.
+    """
+
+    dimension: int = 10
+    units: int = 3
+    levels: int = 2
+    alpha: float = 0.3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.levels < 1 or self.units < 1:
+            raise InputError(f"A hierarchy needs at least one level and one unit, found {self.levels} and {self.units}.")
+
+    @cached_property
+    def weights(self) -> tuple[Tensor, ...]:
+        """``W_1 (units, d)``, then ``(units, units)``."""
+        sizes = [self.dimension, *[self.units] * (self.levels - 1)]
+        seed = Seed(self.seed).child("quadratic hierarchy")
+        return tuple(sphere(self.units, size, seed.child(level)) for level, size in enumerate(sizes))
+
+    def inputs(self, count: int, seed: Seed) -> Tensor:
+        """Standard Gaussian."""
+        return gaussian((count, self.dimension), seed, DTYPE)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``(n, 1)``."""
+        total = torch.zeros(len(x), dtype=x.dtype)
+        for level, matrix in enumerate(self.weights):
+            x = (x @ matrix.T).square() - 1
+            total = total + self.alpha**level * x.mean(1)
+        return total[:, None]
+
+
+@dataclass(frozen=True)
 class LinearTarget(Target):
     """``<u, x>`` on the sphere: within reach of every kernel; the control of claims about networks.
 
@@ -307,7 +352,9 @@ TARGETS: dict[str, Target] = {
     "three-layer": ThreeLayerTeacher(),
     "parity": ParityHierarchy(),
     "staircase": BooleanFunction.staircase(4),
+    "leap": BooleanFunction([[0], [0, 1, 2]]),
     "spiked": SpikedCovariates(),
+    "hierarchy": QuadraticHierarchy(),
     "linear": LinearTarget(),
 }
 

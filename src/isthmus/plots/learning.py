@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.optimize import isotonic_regression
 
 from isthmus.plots.style import CONTRAST, GRID, INK, MAIN, MUTED, WIDTH, epoch_axis, label, styled
 from isthmus.results.learning import LearningCurves, OrderShares
@@ -84,32 +85,60 @@ def _unexplained(axes: Axes, record: OrderShares) -> None:
 def plot_curves(record: LearningCurves) -> Figure:
     """Test error of every learner against the number of training samples."""
     with styled():
-        made = Figure(figsize=(WIDTH, 3.6), layout="constrained")
-        axes = made.add_subplot()
-        percent = record.metric == "error"
-        factor = 100.0 if percent else 1.0
-        best = _best_kernel(record)
+        made = Figure(figsize=(WIDTH, 3.6 + 0.12 * max(len(record.learners) - 4, 0)), layout="constrained")
+        axes, best = made.add_subplot(), _best_kernel(record)
         names = []
         for index, name in enumerate(record.learners):
             color = MAIN if index == 0 else CONTRAST if index == best else MUTED
             keep = np.isfinite(record.mean[index])
-            x, y = record.samples[keep], factor * record.mean[index][keep]
-            if not keep.any():
-                continue
-            low, high = (factor * record.interval[index][keep, side] for side in (0, 1))
-            bars = np.nan_to_num(np.stack([y - low, high - y])).clip(min=0)
-            axes.errorbar(x, y, np.minimum(bars, 0.98 * y), color=color, marker="o", ms=3, capsize=2, elinewidth=0.9)
-            names.append((float(x[-1]), float(y[-1]), name, color))
+            if keep.any():
+                names.append(_curve(axes, record, record.samples[keep], (index, keep), name, color))
         axes.set_xscale("log")
         axes.set_xticks(record.samples, [f"{count:,}" for count in record.samples])
         axes.minorticks_off()
-        if not percent:
-            axes.set_yscale("log")
         axes.set_xlabel("training samples N (log scale)")
-        axes.set_ylabel("wrong test labels, %" if percent else "normalized squared\ntest error, log")
-        axes.grid(axis="y")
-        _spread_labels(axes, names)
+        _error_axis(axes, record, names)
     return made
+
+
+def plot_parameters(record: LearningCurves) -> Figure:
+    """Test error at the most samples against the number of trained parameters; learners of one name are one curve."""
+    with styled():
+        made = Figure(figsize=(WIDTH, 3.6), layout="constrained")
+        axes = made.add_subplot()
+        kinds = [name.partition(", width ")[0] for name in record.learners]
+        ends = {kind: max(at for at, other in enumerate(kinds) if other == kind) for kind in kinds}
+        fixed = [kind for kind in ends if record.kernels[ends[kind]]]
+        best = min(fixed, key=lambda kind: record.mean[ends[kind], -1], default="")
+        names = []
+        for kind in ends:
+            rows = np.array([at for at, other in enumerate(kinds) if other == kind and np.isfinite(record.mean[at, -1])])
+            if rows.size:
+                rows = rows[np.argsort(record.parameters[rows])]
+                color = MAIN if kind == kinds[0] else CONTRAST if kind == best else MUTED
+                names.append(_curve(axes, record, record.parameters[rows], (rows, -1), kind, color))
+        axes.set_xscale("log")
+        axes.set_xlabel(f"trained parameters, at N = {record.samples[-1]:,} (log scale)")
+        _error_axis(axes, record, names)
+    return made
+
+
+def _curve(axes: Axes, record: LearningCurves, x: np.ndarray, at: tuple, name: str, color: str) -> tuple[float, float, str, str]:
+    """One curve with its intervals; where its name belongs."""
+    factor = 100.0 if record.metric == "error" else 1.0
+    y, bounds = factor * record.mean[at], factor * record.interval[at]
+    bars = np.nan_to_num(np.stack([y - bounds[:, 0], bounds[:, 1] - y])).clip(min=0)
+    axes.errorbar(x, y, np.minimum(bars, 0.98 * y), color=color, marker="o", ms=3, capsize=2, elinewidth=0.9)
+    return float(x[-1]), float(y[-1]), name, color
+
+
+def _error_axis(axes: Axes, record: LearningCurves, names: list[tuple[float, float, str, str]]) -> None:
+    percent = record.metric == "error"
+    if not percent:
+        axes.set_yscale("log")
+    axes.set_ylabel("wrong test labels, %" if percent else "normalized squared\ntest error, log")
+    axes.grid(axis="y")
+    _spread_labels(axes, names)
 
 
 def _best_kernel(record: LearningCurves) -> int:
@@ -118,12 +147,14 @@ def _best_kernel(record: LearningCurves) -> int:
 
 
 def _spread_labels(axes: Axes, names: list[tuple[float, float, str, str]]) -> None:
-    """Names beside the last points, moved apart where they would overlap."""
+    """Names in the right margin at the height of their curves' ends, moved apart as little as possible where they overlap."""
     axes.figure.draw_without_rendering()  # pyright: ignore[reportAttributeAccessIssue]
-    gap, placed = 12.0, -np.inf
-    scale = 72.0 / axes.figure.dpi
-    for x, y, name, color in sorted(names, key=lambda entry: entry[1]):
-        at = float(axes.transData.transform((x, y))[1]) * scale
-        wanted = max(at, placed + gap)
-        placed = wanted
-        label(axes, x, y, name, color, dx=7, dy=wanted - at)
+    gap, scale, right = 12.0, 72.0 / axes.figure.dpi, max(x for x, *_ in names)
+    ordered = sorted(names, key=lambda entry: entry[1])
+    heights = np.array([axes.transData.transform((x, y))[1] * scale for x, y, *_ in ordered])
+    steps = gap * np.arange(len(ordered))
+    placed = isotonic_regression(heights - steps).x + steps
+    for (x, y, name, color), height, wanted in zip(ordered, heights, placed, strict=True):
+        if x < right:
+            axes.plot([x, right], [y, y], color=color, lw=0.7, ls=":")
+        label(axes, right, y, name, color, dx=7, dy=wanted - height)

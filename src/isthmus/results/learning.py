@@ -102,7 +102,9 @@ class LearningCurves(Record):
         interval: 95 % Student interval of that mean, ``(learner, x, bound)``; NaN with one seed.
         slope: log-log slope of the error in N, mean over seeds, ``(learner,)``.
         slope_interval: its 95 % interval, ``(learner, bound)``.
-        parameters: trained parameters of each learner, ``(learner,)``; samples for a kernel.
+        parameters: trained parameters of each learner, ``(learner,)``; for a kernel the dimension of its features, or the samples of a
+            closed form.
+        cpu_seconds: of choosing, learning and predicting, all seeds together, ``(learner, x)``.
         gain: error of the best fixed kernel minus that of each learner, at each N, mean over seeds, ``(learner, x)``.
         gain_interval: its 95 % interval over seeds, ``(learner, x, bound)``.
         sample_ratio: samples that the best fixed kernel needs over those that the learner needs, at the error that the
@@ -128,6 +130,7 @@ class LearningCurves(Record):
         "slope": ("learner",),
         "slope_interval": ("learner", "bound"),
         "parameters": ("learner",),
+        "cpu_seconds": ("learner", "x"),
         "gain": ("learner", "x"),
         "gain_interval": ("learner", "x", "bound"),
         "sample_ratio": ("learner",),
@@ -142,6 +145,7 @@ class LearningCurves(Record):
     slope: np.ndarray
     slope_interval: np.ndarray
     parameters: np.ndarray
+    cpu_seconds: np.ndarray
     gain: np.ndarray
     gain_interval: np.ndarray
     sample_ratio: np.ndarray

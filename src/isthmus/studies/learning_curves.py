@@ -60,20 +60,19 @@ def learning_curves(
         raise InputError(
             f"Learning curves need learners, numbers of samples and seeds, found {len(learners)}, {counts}, {seeds}."
         )
-    tasks = [
-        (target, learner, count, max(counts), test_samples, oracle, seed.child("seed", index))
-        for learner in learners
-        for index in range(seeds)
-        for count in counts
-    ]
+    roots = [seed.child("seed", index) for index in range(seeds)]
+    data = Data.drawn(target, max(counts), test_samples, roots)
+    tasks = [(data, learner, count, oracle, roots) for learner in learners for count in counts]
     measured = map_tasks(_measure, tasks, workers=workers)
-    error = np.array([one.error for one in measured]).reshape(len(learners), seeds, len(counts))
+    error = np.array([[one.error for one in row] for row in measured]).reshape(len(learners), len(counts), seeds).swapaxes(1, 2)
+    parameters = np.array([[one.parameters for one in row] for row in measured]).reshape(len(learners), -1).max(1)
     return curves_record(
         np.array(counts),
         error,
         kernels=np.array([not isinstance(learner, NetworkLearner) for learner in learners]),
         metric="nmse",
-        parameters=np.array([one.parameters for one in measured]).reshape(error.shape)[:, 0, -1],
+        parameters=parameters,
+        cpu_seconds=np.array([sum(one.seconds for one in row) for row in measured]).reshape(len(learners), -1),
         learners=_unique([learner.name for learner in learners], learners),
         words=[learner.words for learner in learners],
         target=f"{type(target).__name__}({getattr(target, 'name', '')})".replace("()", ""),
@@ -91,17 +90,46 @@ def learning_curves(
 class _Measured:
     error: float
     parameters: int
+    seconds: float
 
 
-def _measure(target: Target, learner: Learner, count: int, most: int, tests: int, oracle: bool, seed: Seed) -> _Measured:
-    x, y = (tensor[:count].numpy() for tensor in target.sample(most, seed.child("train")))
-    z, truth = (tensor.numpy() for tensor in target.sample(tests, seed.child("test")))
+@dataclass(frozen=True)
+class Data:
+    """Samples of each seed: the largest training set ``(s, n, d)``, ``(s, n, k)`` and test set ``(s, m, d)``, ``(s, m, k)``."""
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    test_inputs: np.ndarray
+    test_targets: np.ndarray
+
+    @classmethod
+    def drawn(cls, target: Target, samples: int, tests: int, seeds: Sequence[Seed]) -> "Data":
+        """Training and test samples from different streams."""
+        train = [target.sample(samples, seed.child("train")) for seed in seeds]
+        test = [target.sample(tests, seed.child("test")) for seed in seeds]
+        return cls(*(np.stack([pair[i].numpy() for pair in pairs]) for pairs in (train, test) for i in (0, 1)))
+
+    def part(self, seeds: slice) -> "Data":
+        """Some of the seeds."""
+        return Data(self.inputs[seeds], self.targets[seeds], self.test_inputs[seeds], self.test_targets[seeds])
+
+
+def _measure(data: Data, learner: Learner, count: int, oracle: bool, seeds: Sequence[Seed]) -> list[_Measured]:
+    """All seeds together; one by one where a seed has no setting that stays finite."""
+    started, tests = time.process_time(), (data.test_inputs, data.test_targets) if oracle else None
     try:
-        fitted = learner.fit(x, y, seed=seed.child("learner"), oracle=(z, truth) if oracle else None)
+        fitted = learner.fit_seeds(
+            data.inputs[:, :count], data.targets[:, :count], seeds=[seed.child("learner") for seed in seeds], oracle=tests
+        )
     except NumericalError:
-        return _Measured(float("inf"), 0)
-    gap = np.square(fitted.predict(z) - truth).sum(1).mean()
-    return _Measured(float(gap / truth.var(0).sum()), fitted.parameters)
+        if len(seeds) == 1:
+            return [_Measured(float("inf"), 0, time.process_time() - started)]
+        parts = [slice(index, index + 1) for index in range(len(seeds))]
+        return [_measure(data.part(part), learner, count, oracle, seeds[part])[0] for part in parts]
+    gaps = [np.square(one.predict(z) - truth) for one, z, truth in zip(fitted, data.test_inputs, data.test_targets, strict=True)]
+    errors = [float(gap.sum(1).mean() / truth.var(0).sum()) for gap, truth in zip(gaps, data.test_targets, strict=True)]
+    seconds = (time.process_time() - started) / len(seeds)
+    return [_Measured(error, one.parameters, seconds) for error, one in zip(errors, fitted, strict=True)]
 
 
 def curves_record(samples: np.ndarray, error: np.ndarray, *, kernels: np.ndarray, metric: str, **rest: Any) -> LearningCurves:
@@ -113,7 +141,8 @@ def curves_record(samples: np.ndarray, error: np.ndarray, *, kernels: np.ndarray
     slopes = _slopes(samples, error)
     slope, slope_low, slope_high = mean_interval(slopes, axis=1)
     best = error[kernels].min(axis=0) if kernels.any() else np.full(error.shape[1:], np.nan)
-    gain, gain_low, gain_high = mean_interval(best[None] - error, axis=1)
+    with np.errstate(invalid="ignore"):  # infinite minus infinite: no gain to speak of
+        gain, gain_low, gain_high = mean_interval(best[None] - error, axis=1)
     ratio, bound = _sample_ratios(samples, mean, kernels)
     return LearningCurves(
         samples=samples,

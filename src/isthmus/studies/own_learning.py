@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -69,24 +70,31 @@ def own_learning_curves(
     if not comparable(problem):
         raise InputError("The comparison needs test data, and class labels (n,) or a squared loss with targets (n, k).")
     first, last = trajectory.problem_at(trajectory.steps[0]), trajectory.problem_at(trajectory.steps[-1])
-    count = _affordable(first, min(samples, problem.samples))
-    pool = torch.from_numpy(seed.child("pool").numpy().permutation(problem.samples)[:count])
+    labeled = _labeled(problem, problem.targets)
+    count = _affordable(first, min(samples, len(labeled)))
+    pool = labeled[torch.from_numpy(seed.child("pool").numpy().permutation(len(labeled))[:count])]
     x, y = problem.inputs[pool], problem.targets[pool]
     z, truth, _ = examples(problem, test_samples, seed.child("test"))
+    z, truth = (t[_labeled(problem, truth)] for t in (z, truth))
     networks = [first.network, _last_layer(first.network), last.network]
     kernels = [(_trace(network, x), _trace(network, z, x)) for network in networks]
     sizes = np.array(sorted({max(count // part, 8) for part in (16, 8, 4, 2)}))
     budget = steps or max(1, trajectory.steps[-1] // 3)
-    errors = np.empty((len(_NAMES), seeds, len(sizes)))
+    errors, seconds = np.empty((len(_NAMES), seeds, len(sizes))), np.zeros((len(_NAMES), len(sizes)))
     for index in range(seeds):
         order = seed.child("subset", index).numpy().permutation(count)
         for column, size in enumerate(sizes):
             rows = order[:size]
             subset = first.subset(pool[rows].sort().values)
-            errors[0, index, column] = _trained(subset, optimizer, batch, budget, z, truth, seed.child("train", index, int(size)))
-            for row, (gram, cross) in enumerate(kernels):
-                fitted = _kernel_outputs(gram[np.ix_(rows, rows)], cross[:, rows], _columns(problem, y[rows]))
-                errors[row + 1, index, column] = _test_error(problem, fitted, truth)
+            errors[0, index, column], spent = _timed(
+                _trained, subset, optimizer, batch, budget, z, truth, seed.child("train", index, int(size))
+            )
+            seconds[0, column] += spent
+            for row, (gram, cross) in enumerate(kernels, 1):
+                errors[row, index, column], spent = _timed(
+                    _kernel_error, problem, gram[np.ix_(rows, rows)], cross[:, rows], y[rows], truth
+                )
+                seconds[row, column] += spent
             if tell is not None:
                 tell(index * len(sizes) + column + 1, seeds * len(sizes))
     return curves_record(
@@ -94,7 +102,8 @@ def own_learning_curves(
         errors,
         kernels=np.array([False, True, True, False]),
         metric="error" if problem.classification else "nmse",
-        parameters=np.array([first.network.size, *[sizes[-1]] * 3]),
+        parameters=np.array([network.size for network in (first.network, *networks)]),
+        cpu_seconds=seconds,
         learners=_NAMES,
         words=_words(budget, networks),
         target=problem.name,
@@ -110,11 +119,17 @@ def own_learning_curves(
 
 def comparable(problem: Problem) -> bool:
     """Whether network and kernel ridge regression can be scored alike: labels ``(n,)``, or squared loss with ``(n, k)``."""
-    if problem.test_inputs is None or problem.samples < 2 * _LEAST:
+    if problem.test_inputs is None or len(_labeled(problem, problem.targets)) < 2 * _LEAST:
         return False
     if problem.classification:
         return problem.targets.ndim == 1
     return problem.loss.name in ("mse_entries", "sum") and problem.targets.ndim == 2
+
+
+def _labeled(problem: Problem, targets: Tensor) -> Tensor:
+    """Rows whose label counts (`ignore_index` of a cross-entropy leaves some out); all rows of a regression."""
+    rows = torch.arange(len(targets), device=targets.device)
+    return rows[problem.loss.counted(targets)] if problem.classification and targets.ndim == 1 else rows
 
 
 def _affordable(problem: Problem, count: int) -> int:
@@ -148,10 +163,17 @@ def _columns(problem: Problem, targets: Tensor) -> np.ndarray:
     return targets.double().cpu().numpy()
 
 
-def _kernel_outputs(gram: np.ndarray, cross: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    offset, few = targets.mean(0), min(len(gram), _SELECT)
-    ridge = KernelSpectrum(gram[:few, :few]).choose(targets[:few] - offset).ridge
-    return kernel_ridge(gram, targets - offset, ridge).predict(cross) + offset
+def _kernel_error(problem: Problem, gram: np.ndarray, cross: np.ndarray, targets: Tensor, truth: Tensor) -> float:
+    columns, few = _columns(problem, targets), min(len(gram), _SELECT)
+    offset = columns.mean(0)
+    ridge = KernelSpectrum(gram[:few, :few]).choose(columns[:few] - offset).ridge
+    return _test_error(problem, kernel_ridge(gram, columns - offset, ridge).predict(cross) + offset, truth)
+
+
+def _timed(function: Callable[..., float], *arguments: Any) -> tuple[float, float]:
+    """What it returns, and the CPU seconds it took."""
+    clock = time.process_time()
+    return function(*arguments), time.process_time() - clock
 
 
 def _trained(

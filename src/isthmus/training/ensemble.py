@@ -4,7 +4,7 @@ Every member sees its own data or shared data, in a batch order that all share, 
 weight decay. Members do not influence one another: one that diverges leaves the others as they are.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,17 +26,35 @@ class Ensemble:
     Attributes:
         network: whose function they share.
         points: parameters of the members, ``(g, p)``.
+        buffers: buffers and frozen parameters that members have of their own, ``(g, ...)`` by name.
         finite: which members stayed finite, ``(g,)``.
     """
 
     network: Network
     points: Tensor
+    buffers: Mapping[str, Tensor]
     finite: np.ndarray
 
-    def outputs(self, inputs: Tensor) -> Tensor:
-        """Outputs ``(g, n, c)`` on shared inputs ``(n, ...)``, without gradient."""
+    def outputs(self, inputs: Tensor, *, own_data: bool = False) -> Tensor:
+        """Outputs ``(g, n, c)`` on shared inputs ``(n, ...)``, or each on its own ``(g, n, ...)``; without gradient."""
+
+        def of_one(point: Tensor, own: dict[str, Tensor], x: Tensor) -> Tensor:
+            return self.network.apply(self.network.layout.unflatten(point), x, {**self.network.buffers, **own})
+
         with torch.no_grad():
-            return torch.func.vmap(lambda point: self.network.apply(self.network.layout.unflatten(point), inputs))(self.points)
+            return torch.func.vmap(of_one, in_dims=(0, 0, 0 if own_data else None))(self.points, dict(self.buffers), inputs)
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Ensemble]") -> "Ensemble":
+        """Ensembles of the same network, one after the other."""
+        own = {name: torch.cat([part.buffers[name] for part in parts]) for name in parts[0].buffers}
+        finite = np.concatenate([part.finite for part in parts])
+        return cls(parts[0].network, torch.cat([part.points for part in parts]), own, finite)
+
+    def member(self, index: int) -> Network:
+        """One member as a network."""
+        own = {name: value[index] for name, value in self.buffers.items()}
+        return self.network.at(self.points[index], {**self.network.buffers, **own})
 
 
 @dataclass(frozen=True)
@@ -67,6 +85,7 @@ def train_ensemble(
     decays: np.ndarray | float = 0.0,
     *,
     starts: Tensor | None = None,
+    buffers: Mapping[str, Tensor] | None = None,
     pull: Tensor | None = None,
     own_data: bool = False,
     schedule: Schedule = Schedule(),
@@ -84,6 +103,8 @@ def train_ensemble(
         rates: learning rates, ``(g,)``.
         decays: weight decays, ``(g,)`` or one for all.
         starts: ``(g, p)``; the network's own parameters for every member when None.
+        buffers: ``(g, ...)`` in place of the network's buffers and frozen parameters of these names: a Taylor model's anchor, an
+            output layer that does not train.
         pull: where decay pulls to, ``(p,)`` or ``(g, p)``; zero when None.
         own_data: whether each member has its own samples.
         schedule: epochs, batch size and momentum.
@@ -100,8 +121,9 @@ def train_ensemble(
     decays = np.broadcast_to(np.asarray(decays, dtype=np.float64), rates.shape)
     count, samples = len(rates), inputs.shape[1 if own_data else 0]
     _check(network, rates, inputs, targets, starts, own_data)
-    gradients = member_gradients(network, loss, own_data=own_data)
-    points = network.flat.repeat(count, 1) if starts is None else starts.detach().clone()
+    own = dict(buffers or {})
+    step_loss = _summed_loss(network, loss, own, own_data)
+    points = (network.flat.repeat(count, 1) if starts is None else starts.detach().clone()).requires_grad_()
     velocity = torch.zeros_like(points)
     anchor = torch.zeros_like(points) if pull is None else pull.to(points).expand_as(points)
     rate, decay = (torch.from_numpy(np.array(v)).to(points)[:, None] for v in (rates, decays))
@@ -111,34 +133,27 @@ def train_ensemble(
         order = torch.from_numpy(seed.child("order", epoch).numpy().permutation(samples)).to(points.device)
         for rows in order.split(schedule.batch):
             batch = (inputs[:, rows], targets[:, rows]) if own_data else (inputs[rows], targets[rows])
-            velocity.mul_(schedule.momentum).add_(gradients(points, *batch)).addcmul_(decay, points - anchor)
-            points -= now * velocity
-    return Ensemble(network, points, torch.isfinite(points).all(dim=1).cpu().numpy())
+            points.grad = None
+            with torch.enable_grad():
+                step_loss(points, *batch).backward()
+            with torch.no_grad():
+                assert points.grad is not None
+                velocity.mul_(schedule.momentum).add_(points.grad).addcmul_(decay, points.detach() - anchor)
+                points -= now * velocity
+    done = points.detach()
+    return Ensemble(network, done, own, torch.isfinite(done).all(dim=1).cpu().numpy())
 
 
-def member_gradients(network: Network, loss: Loss, *, own_data: bool) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """``(points (g, p), inputs, targets) -> gradients (g, p)``, each member's of its own loss.
+def _summed_loss(
+    network: Network, loss: Loss, buffers: dict[str, Tensor], own_data: bool
+) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
+    """The sum of the members' losses: its gradient in a member's row is that member's own."""
 
-    Args:
-        network: the shared function, in evaluation mode.
-        loss: the loss, with its own reduction over a batch.
-        own_data: whether inputs and targets have a leading axis over members.
-    """
+    def of_one(point: Tensor, own: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
+        return loss(network.forward(network.layout.unflatten(point), inputs, {**network.buffers, **own}), targets)
 
-    def of_one(point: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
-        return loss.total(network.forward(network.layout.unflatten(point), inputs), targets)
-
-    mapped = torch.func.vmap(of_one, in_dims=(0, 0, 0) if own_data else (0, None, None))
-
-    def gradients(points: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
-        sizes = [loss.normalizer(own) for own in targets] if own_data else [loss.normalizer(targets)]
-        with torch.enable_grad():
-            leaf = points.detach().requires_grad_()
-            (mapped(leaf, inputs, targets) / leaf.new_tensor(sizes)).sum().backward()
-        assert leaf.grad is not None
-        return leaf.grad
-
-    return gradients
+    mapped = torch.func.vmap(of_one, in_dims=(0, 0, 0, 0) if own_data else (0, 0, None, None))
+    return lambda points, inputs, targets: mapped(points, buffers, inputs, targets).sum()
 
 
 def _check(network: Network, rates: np.ndarray, inputs: Tensor, targets: Tensor, starts: Tensor | None, own_data: bool) -> None:

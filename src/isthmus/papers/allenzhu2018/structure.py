@@ -6,16 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from isthmus._core.numerics import tolerance
 from isthmus._core.seeds import Seed
-from isthmus.claims import Evidence, fit_rate
+from isthmus.claims import Evidence
 from isthmus.claims.claim import ScaleName
-from isthmus.learning.complexity import sample_complexity
+from isthmus.learning.complexity import sample_complexity, width_complexity
 from isthmus.learning.indicator import explicit_weights
 from isthmus.learning.pseudo import Displacement, PseudoNetwork
 from isthmus.learning.remainder import remainder_orders
 from isthmus.learning.saddle import saddle_certificate
-from isthmus.learning.series import SERIES
+from isthmus.learning.series import SERIES, PowerSeries, polynomial
 from isthmus.learning.targets import TwoLayerTeacher
 from isthmus.linops.random import gaussian, rademacher
 from isthmus.model.derivatives import HessianProduct
@@ -23,11 +22,12 @@ from isthmus.model.network import Network
 from isthmus.model.problem import Problem
 from isthmus.model.taylor import taylor_terms
 from isthmus.model.zoo import relu_net
+from isthmus.papers.allenzhu2018.measured import exact, rate, within
 
 _DIMENSION, _WIDTH, _SAMPLES = 5, 40, 60
 _WIDTHS = {"smoke": (40, 90, 200, 450), "desk": (40, 90, 200, 450, 1000), "paper": (40, 90, 200, 450, 1000, 2200)}
 _INDICATOR_WIDTHS = {
-    "smoke": (500, 2000, 8000, 32000),
+    "smoke": (125, 500, 2000, 8000),
     "desk": (500, 2000, 8000, 32000, 128000),
     "paper": (500, 2000, 8000, 32000, 128000),
 }
@@ -47,21 +47,6 @@ def _inputs(seed: Seed, count: int = _SAMPLES) -> Tensor:
     return gaussian((count, _DIMENSION), seed.child("x"), torch.float64)
 
 
-def _exact(quantity: str, errors: list[float], terms: int = _WIDTH**2) -> Evidence:
-    worst = float(np.max(errors))
-    return Evidence(
-        quantity=quantity,
-        predicted="0",
-        estimate=worst,
-        interval=(worst, worst),
-        threshold=tolerance("float64", terms=terms, depth=8),
-        reason="rounding of float64 sums over the units",
-        exact=True,
-        axis=np.array([0.0]),
-        measured=np.array(errors)[:, None],
-    )
-
-
 def _relative(found: Tensor, expected: Tensor) -> float:
     return float((found - expected).norm() / expected.norm())
 
@@ -73,7 +58,7 @@ def _decomposition(seed: Seed, scale: ScaleName, *, frozen: bool) -> Evidence:
         network, move, x = _network(here), _displacement(here), _inputs(here)
         parts = network.start(x) + network.linear(x, move) + network.bilinear(x, move)
         errors.append(_relative(network.frozen(x, move) if frozen else network.true(x, move), parts))
-    return _exact("distance of the displaced network from start + linear + bilinear, relative", errors)
+    return exact("distance of the displaced network from start + linear + bilinear, relative", errors, _WIDTH**2)
 
 
 def check_decomposition(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
@@ -97,7 +82,7 @@ def _mixing(seed: Seed, scale: ScaleName, *, mixed: bool) -> Evidence:
         means = [network.bilinear(x, _blend(now, best.mixed(s), eta)) for s in pairs]
         expected = (1 - eta) * network.bilinear(x, now) + eta * network.bilinear(x, best)
         errors.append(_relative(torch.stack(means).mean(0), expected))
-    return _exact("E G2(sqrt(1-e) now + sqrt(e) Sigma best) against (1-e) G2(now) + e G2(best), relative", errors)
+    return exact("E G2(sqrt(1-e) now + sqrt(e) Sigma best) against (1-e) G2(now) + e G2(best), relative", errors, _WIDTH**2)
 
 
 def _blend(now: Displacement, best: Displacement, eta: float) -> Displacement:
@@ -146,7 +131,7 @@ def _saddle(seed: Seed, scale: ScaleName, *, gates: bool) -> Evidence:
         direction = torch.cat([found.direction.first.reshape(-1), second.reshape(-1)])
         residual = product(direction) - found.smallest * direction
         errors.append(float(residual.norm()) / abs(found.smallest))
-    return _exact("|H v + s v| / s at the start, s the largest operator norm of the M_j, v its singular pair", errors)
+    return exact("|H v + s v| / s at the start, s the largest operator norm of the M_j, v its singular pair", errors, _WIDTH**2)
 
 
 def check_saddle(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
@@ -164,19 +149,14 @@ def _coupling(seed: Seed, scale: ScaleName, *, bilinear: bool) -> Evidence:
     measured = np.array(
         [[_coupling_error(seed.child(i, int(m)), int(m), bilinear) for m in widths] for i in range(_SEEDS[scale])]
     )
-    rate = fit_rate(widths, measured)
-    return Evidence(
-        quantity="exponent in the width of |E_Sigma F - f0 - G2| / |G2|",
-        predicted="negative: the sign-averaged network approaches the bilinear model",
-        estimate=rate.slope,
-        interval=rate.interval,
-        threshold=-0.1,
-        reason="a gap that does not close has exponent 0",
-        exact=False,
-        axis=widths,
-        axis_name="width",
-        measured=measured,
-        measured_name="relative gap",
+    return rate(
+        "exponent in the width of |E_Sigma F - f0 - G2| / |G2|",
+        "negative: the sign-averaged network approaches the bilinear model",
+        widths,
+        measured,
+        -0.1,
+        "a gap that does not close has exponent 0; the line is chosen here",
+        names=("width", "relative gap"),
     )
 
 
@@ -207,27 +187,22 @@ def _realized(seed: Seed, scale: ScaleName, *, biases: bool) -> Evidence:
     measured = np.array(
         [[_realization_error(seed.child(i, int(m)), int(m), biases) for m in widths] for i in range(_SEEDS[scale])]
     )
-    rate = fit_rate(widths, measured)
-    return Evidence(
-        quantity="exponent in the width of the error of the explicit weights",
-        predicted="-1/2",
-        estimate=rate.slope,
-        interval=rate.interval,
-        threshold=-0.2,
-        reason="between -1/2 and no dependence on the width; heavy tails make small widths slow and intervals wide",
-        exact=False,
-        axis=widths,
-        axis_name="width",
-        measured=measured,
-        measured_name="root mean square error",
+    return rate(
+        "exponent in the width of the error of the explicit weights",
+        "-1/2",
+        widths,
+        measured,
+        -0.25,
+        "half of the predicted exponent: heavy tails make small widths slow and intervals wide",
+        names=("width", "root mean square error"),
     )
 
 
 def _realization_error(seed: Seed, width: int, biases: bool) -> float:
-    """Root mean square over a hundred inputs and two networks."""
+    """Root mean square over a hundred inputs and five networks."""
     target, squares = TwoLayerTeacher(_DIMENSION, 1, 1), []
     x, y = target.sample(100, seed.child("sample"))
-    for index in range(2):
+    for index in range(5):
         network = _network(seed.child(index), width, depth=2)
         network = network if biases else replace(network, first_bias=0 * network.first_bias)
         squares.append((network.linear(x, explicit_weights(network, target)) - y).square().mean())
@@ -255,17 +230,7 @@ def _complexities(terms: int | None) -> Evidence:
             i = np.arange(terms)
             found = float(np.sum((i + 1.0) ** 1.75 * radius**i * np.abs(series.values(terms - 1))))
         errors.append(abs(found / expected - 1))
-    return Evidence(
-        quantity="relative error of C_s for tanh at 1.5 and sin 3z at 1",
-        predicted="0",
-        estimate=max(errors),
-        interval=(max(errors), max(errors)),
-        threshold=1e-9,
-        reason="digits of the reference values",
-        exact=True,
-        axis=np.array([1.5, 1.0]),
-        measured=np.array([errors]),
-    )
+    return within("relative error of C_s for tanh at 1.5 and sin 3z at 1", errors, 1e-9, "digits of the reference values")
 
 
 def check_complexity(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
@@ -276,6 +241,66 @@ def check_complexity(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence
 def control_complexity(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
     """A fixed number of terms, as a quick implementation would take."""
     return _complexities(220)
+
+
+_ORDERED = {"sin": SERIES["sin"], "exp": SERIES["exp"], "square": polynomial([0.0, 0.0, 1.0], "square")}
+
+
+def _complexity_order(series: dict[str, PowerSeries], constants: tuple[float, ...]) -> Evidence:
+    """By how many powers of ten C_s exceeds C_eps, at worst."""
+    gaps = [
+        sample_complexity(one, constant=c).log10 - width_complexity(one, eps=0.1, constant=c).log10
+        for one in series.values()
+        for c in constants
+    ]
+    return within(
+        f"log10 of C_s over C_eps at R = 1, eps = 0.1, C* = {', '.join(f'{c:g}' for c in constants)} for {', '.join(series)}, at worst",
+        gaps,
+        0.0,
+        "the order of the two measures",
+    )
+
+
+def check_order(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
+    """At constants of ten and above the samples' measure is below the width's."""
+    return _complexity_order(_ORDERED, (10.0, 100.0, 1e4))
+
+
+def control_order(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
+    """For the identity it is not, at any constant and this eps."""
+    return _complexity_order({"identity": polynomial([0.0, 1.0], "identity")}, (10.0, 100.0, 1e4))
+
+
+def _two_layer_coupling(seed: Seed, scale: ScaleName, exponent: float) -> Evidence:
+    """|F - G| of two layers for displacements whose rows have norm ``m^exponent``, over the width."""
+    widths = np.array([100, 400, 1600, 6400] if scale == "smoke" else [100, 400, 1600, 6400, 25_600])
+    measured = np.empty((_SEEDS[scale], len(widths)))
+    for index in range(len(measured)):
+        for column, width in enumerate(widths):
+            here = seed.child(index, int(width))
+            network, x = _network(here, int(width), depth=2), _inputs(here, 100)
+            rows = gaussian((int(width), _DIMENSION), here.child("W'"), torch.float64)
+            move = Displacement(rows / rows.norm(dim=1, keepdim=True) * float(width) ** exponent)
+            measured[index, column] = float((network.true(x, move) - network.frozen(x, move)).square().mean().sqrt())
+    return rate(
+        "exponent in the width of the distance between a two-layer network and its frozen-sign model",
+        "-3/4: flipped units times their size, with random output signs",
+        widths,
+        measured,
+        -0.5,
+        "the exponent of the share of flipped signs alone",
+        names=("width", "root mean square distance"),
+    )
+
+
+def check_two_layer_coupling(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
+    """Rows of norm 1/m, as the theory's W* has."""
+    return _two_layer_coupling(seed, scale, -1.0)
+
+
+def control_two_layer_coupling(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
+    """Rows as large as those of the start, of norm m^-1/2."""
+    return _two_layer_coupling(seed, scale, -0.5)
 
 
 def is_smooth(problem: Problem) -> bool:
