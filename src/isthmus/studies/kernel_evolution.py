@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 from isthmus._core.errors import InputError
@@ -104,7 +105,7 @@ def kernel_evolution(
         )
 
     def telling(what: str) -> Callable[[int, int], None] | None:
-        return None if tell is None else lambda done, total: tell(what, done, total)
+        return None if tell is None else partial(tell, what)
 
     times = spread([step for step in run.steps if step <= 2 * run.steps[-1] / 3], spawn_times)
     tested = run.problem.test_inputs is not None

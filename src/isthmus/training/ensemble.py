@@ -122,8 +122,8 @@ def train_ensemble(
     count, samples = len(rates), inputs.shape[1 if own_data else 0]
     _check(network, rates, inputs, targets, starts, own_data)
     own = dict(buffers or {})
-    step_loss = _summed_loss(network, loss, own, own_data)
-    points = (network.flat.repeat(count, 1) if starts is None else starts.detach().clone()).requires_grad_()
+    gradients = member_gradients(network, loss, own_data=own_data, buffers=own)
+    points = network.flat.repeat(count, 1) if starts is None else starts.detach().clone()
     velocity = torch.zeros_like(points)
     anchor = torch.zeros_like(points) if pull is None else pull.to(points).expand_as(points)
     rate, decay = (torch.from_numpy(np.array(v)).to(points)[:, None] for v in (rates, decays))
@@ -133,27 +133,39 @@ def train_ensemble(
         order = torch.from_numpy(seed.child("order", epoch).numpy().permutation(samples)).to(points.device)
         for rows in order.split(schedule.batch):
             batch = (inputs[:, rows], targets[:, rows]) if own_data else (inputs[rows], targets[rows])
-            points.grad = None
-            with torch.enable_grad():
-                step_loss(points, *batch).backward()
-            with torch.no_grad():
-                assert points.grad is not None
-                velocity.mul_(schedule.momentum).add_(points.grad).addcmul_(decay, points.detach() - anchor)
-                points -= now * velocity
-    done = points.detach()
-    return Ensemble(network, done, own, torch.isfinite(done).all(dim=1).cpu().numpy())
+            velocity.mul_(schedule.momentum).add_(gradients(points, *batch)).addcmul_(decay, points - anchor)
+            points -= now * velocity
+    return Ensemble(network, points, own, torch.isfinite(points).all(dim=1).cpu().numpy())
 
 
-def _summed_loss(
-    network: Network, loss: Loss, buffers: dict[str, Tensor], own_data: bool
+def member_gradients(
+    network: Network, loss: Loss, *, own_data: bool, buffers: Mapping[str, Tensor] | None = None
 ) -> Callable[[Tensor, Tensor, Tensor], Tensor]:
-    """The sum of the members' losses: its gradient in a member's row is that member's own."""
+    """``(points (g, p), inputs, targets) -> gradients (g, p)``, each member's of its own loss.
+
+    Args:
+        network: the shared function, in evaluation mode.
+        loss: the loss, with its own reduction over a batch.
+        own_data: whether inputs and targets have a leading axis over members.
+        buffers: ``(g, ...)`` in place of the network's buffers of these names.
+    """
+    given = dict(buffers or {})
 
     def of_one(point: Tensor, own: dict[str, Tensor], inputs: Tensor, targets: Tensor) -> Tensor:
-        return loss(network.forward(network.layout.unflatten(point), inputs, {**network.buffers, **own}), targets)
+        outputs = network.forward(network.layout.unflatten(point), inputs, {**network.buffers, **own})
+        return loss.total(outputs, targets)
 
     mapped = torch.func.vmap(of_one, in_dims=(0, 0, 0, 0) if own_data else (0, 0, None, None))
-    return lambda points, inputs, targets: mapped(points, buffers, inputs, targets).sum()
+
+    def gradients(points: Tensor, inputs: Tensor, targets: Tensor) -> Tensor:
+        sizes = [loss.normalizer(own) for own in targets] if own_data else [loss.normalizer(targets)]
+        with torch.enable_grad():
+            leaf = points.detach().requires_grad_()
+            (mapped(leaf, given, inputs, targets) / leaf.new_tensor(sizes)).sum().backward()
+        assert leaf.grad is not None
+        return leaf.grad
+
+    return gradients
 
 
 def _check(network: Network, rates: np.ndarray, inputs: Tensor, targets: Tensor, starts: Tensor | None, own_data: bool) -> None:

@@ -155,7 +155,7 @@ def _correlation_evidence(kind: Kind, scale: ScaleName, seed: Seed) -> Evidence:
 def _rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return 0.0
-    return float(stats.spearmanr(first, second).statistic)
+    return float(np.corrcoef(stats.rankdata(first), stats.rankdata(second))[0, 1])
 
 
 def check_correlation(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
