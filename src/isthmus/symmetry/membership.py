@@ -72,7 +72,7 @@ def locate(
     residual = float((mine - theirs).abs().max() / theirs.abs().max())
     before, after = manifold.network(inputs), wide(inputs)
     change = float((after - before).abs().max() / before.abs().max())
-    if residual > tolerance or change > tolerance:
+    if not (residual <= tolerance and change <= tolerance):
         return None
     return Membership(tuple(found), tuple(factors), residual, change)
 

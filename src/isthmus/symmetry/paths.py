@@ -110,7 +110,7 @@ def zero_loss_path(
         change=0.0,
     )
     path = replace(path, change=_change(path, inputs))
-    if path.change > max(_ROUNDING, 100 * tolerance):
+    if not path.change <= max(_ROUNDING, 100 * tolerance):
         raise VerificationError(
             f"Along the planned path the outputs change by {path.change:.3g} of their size; the plan is wrong here and is not "
             "returned. Please report the module."
