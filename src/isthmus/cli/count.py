@@ -46,6 +46,7 @@ def count(
         sys.stdout.write(json.dumps(_plain(table, dimensions), indent=2) + "\n")
         return
     console = Console(highlight=False)
+    console.print(f"Subspaces of a layer of width m whose function needs r = {minimal} units")
     console.print(_drawn(table))
     for line in table.explanation:
         console.print(f"• {line}")
@@ -62,12 +63,7 @@ def count(
 
 def _drawn(table: CountTable) -> Table:
     r = table.minimal
-    drawn = Table(
-        title=f"Subspaces of a layer of width m whose function needs r = {r} units",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
+    drawn = Table(box=None, pad_edge=False)
     for name in ("m", f"G({r - 1}, m)", f"critical, r < {r}", f"minima T({r}, m)", "critical / minima"):
         drawn.add_column(name, justify="right")
     for row in table.rows:

@@ -3,7 +3,7 @@
     python -m isthmus.papers.simsek2021.figures FOLDER [smoke|desk|paper]
 
 writes the records and the figures. At desk scale (the default) Levenberg-Marquardt goes to rounding level in minutes; at paper
-scale the students are trained as the authors did, by up to a million steps of Adam and a bounded polish: days of one core.
+scale the students are trained as the authors did, by up to a million steps of Adam and a bounded polish: up to two days of one core.
 """
 
 import sys
