@@ -106,7 +106,7 @@ def test_own_arrays_are_read_and_wrong_ones_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_resnet20_goes_through_all_measures_on_generated_images() -> None:
-    record = residual_networks(None, seeds=1, epochs=1, batch=4, samples=16, tests=4, kernel_samples=5, probes=2, spawn_times=2)
+    record = residual_networks(None, seeds=1, epochs=1, batch=1, samples=4, tests=2, kernel_samples=3, probes=1, spawn_times=2)
     assert record.scale == "smoke"
     assert np.isfinite(record.landscape).all()
     assert np.isfinite(record.velocity).all()
