@@ -17,7 +17,7 @@ from isthmus.model.resizing import module_of, unit_group
 from isthmus.model.unit_derivatives import FrozenErrors, UnitBlocks
 from isthmus.model.zoo import mlp
 from isthmus.results.critical import Inertia
-from tests.embedding.fixtures import WIDTH_1, WIDTH_2, flat, steps_problem
+from tests.embedding.fixtures import SADDLE_2_LOSS, WIDTH_1, WIDTH_2, WIDTH_2_LOSS, flat, steps_problem
 from tests.embedding.networks import KINDS
 from tests.embedding.networks import problem as built
 from tests.reference import splits
@@ -187,14 +187,27 @@ def test_null_units() -> None:
 
 
 def test_escape_falls_as_predicted_and_leaves() -> None:
+    """The pure direction keeps the mirror symmetry of the data and rests at the known saddle of index 1; noise breaks it."""
     route = escape(polish(steps_problem(1, flat(WIDTH_1))).problem, alpha=0.5)
     record = route.record
     ratio = record.measured / record.predicted
     assert (np.abs(ratio[record.size <= 1e-2] - 1) < 0.01).all()
     assert abs(record.eigenvalue + 9.7026e-3) < 1e-6 and abs(record.time_constant - 103.07) < 0.01
-    assert record.escaped and record.loss_after < 0.07
+    assert record.escaped and abs(record.loss_after - WIDTH_2_LOSS) < 1e-11
+    assert record.locked and abs(record.loss_locked - SADDLE_2_LOSS) < 1e-9
+    assert certify(route.escaped).label == "strict minimum"
     hessian = dense_hessian(route.grown)
     assert abs(float(route.direction @ hessian @ route.direction) - record.eigenvalue) < 1e-10
+
+
+def test_without_a_symmetry_nothing_is_locked() -> None:
+    """A planted point on random data: no pure push comes to rest at a saddle."""
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(40, 2, generator=generator, dtype=torch.float64)
+    start = Problem(mlp([2, 1, 1], "tanh").double(), x, torch.zeros(40, 1).double(), nn.MSELoss())
+    point = plant(start.at(torch.randn(5, generator=generator, dtype=torch.float64)), size=2.0, seed=3)
+    record = escape(point).record
+    assert record.escaped and not record.locked and np.isnan(record.loss_locked)
 
 
 def test_lanczos_and_matrices_agree(monkeypatch: pytest.MonkeyPatch) -> None:

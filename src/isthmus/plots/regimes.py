@@ -87,8 +87,8 @@ def plot_reduction(record: WideReduction) -> Figure:
         upper.plot(record.reduced_at + record.refit_step, record.refit_loss, "-", color=CONTRAST)
         upper.axvline(record.reduced_at, color=GRID, lw=1, zorder=0)
         text = f"reduced to {record.reduced_width} units,\nretrained from step {record.reduced_at:,}"
-        label(upper, record.reduced_at, record.refit_loss[0], text, CONTRAST, dx=-6, ha="right")
-        label(upper, record.step[0], record.loss[0], f"{record.width} units", MAIN, dx=8, dy=-10)
+        label(upper, record.reduced_at, record.refit_loss[0], text, CONTRAST, dx=6, dy=16)
+        label(upper, record.reduced_at, record.loss[-1], f"{record.width} units", MAIN, dx=-6, dy=-11, ha="right")
         upper.set_yscale("log")
         upper.set_ylabel(f"training loss\n({record.loss_name}, log)")
         lower.plot(record.step, record.directions, "-o", color=MAIN, ms=3.5)
@@ -108,5 +108,5 @@ def plot_reduction(record: WideReduction) -> Figure:
         )
         for axes in (upper, lower):
             axes.grid(axis="y")
-            axes.set_xlim(0, None)
+            axes.set_xlim(0, 1.02 * float(record.reduced_at + record.refit_step[-1]))
     return made
