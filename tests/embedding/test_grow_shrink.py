@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus._core.errors import HypothesisError, InputError, UnsupportedLayer
+from isthmus._core.errors import HypothesisError, InputError, ModelError, UnsupportedLayer
 from isthmus.embedding import Growth, escape, grow, plant, predict_inertia, shrink, unit_curvature
 from isthmus.model.derivatives import loss_gradient
 from isthmus.model.problem import Problem
@@ -178,6 +178,27 @@ def test_units_that_do_not_stand_alone_are_refused_by_name(module: nn.Module, sh
     x = torch.randn(5, *shape)
     with pytest.raises(UnsupportedLayer, match=words):
         grow(module.eval(), layer, inputs=x)
+
+
+class _Branching(nn.Module):
+    """A forward pass that looks at its data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 5), nn.Linear(5, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = torch.tanh(self.first(x))
+        return self.last(h if h.detach().sum() > 0 else -h)
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda p: grow(p, "first"), shrink, unit_curvature, lambda p: predict_inertia(p, Growth("first", {0: (0.5, 0.5)}))]
+)
+def test_a_module_that_cannot_be_traced_is_refused(ask: object) -> None:
+    x = torch.randn(6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with pytest.raises(ModelError, match="branches on tensor values"):
+        ask(Problem(seeded(_Branching), x, x[:, :2], nn.MSELoss()))
 
 
 def test_bad_input_says_what_to_write() -> None:

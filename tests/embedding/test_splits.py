@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from isthmus._core.status import Status
 from isthmus.curvature import certify, count_inertia, dense_hessian, polish
 from isthmus.embedding import Growth, escape, grow, plant, predict_inertia, unit_curvature
 from isthmus.embedding.blocks import split_blocks
@@ -108,6 +109,7 @@ def test_reference_points_of_the_one_dimensional_problem() -> None:
     for alpha, expected in {-1: (1, 1, 4), 0.25: (1, 1, 4), 0.5: (1, 1, 4), 2: (1, 1, 4), 0: (0, 3, 3), 1: (0, 3, 3)}.items():
         found = predict_inertia(one, Growth("0", {0: (1 - alpha, alpha)}))
         assert found.wide == Inertia(*expected)
+        assert float(loss_gradient(grow(one, Growth("0", {0: (1 - alpha, alpha)})).problem).norm()) <= 1e-13
         assert found.label == ("undecided" if alpha in (0, 1) else "strict saddle")
     two = polish(steps_problem(2, flat(WIDTH_2))).problem
     for unit in (0, 1):
@@ -208,6 +210,13 @@ def test_without_a_symmetry_nothing_is_locked() -> None:
     point = plant(start.at(torch.randn(5, generator=generator, dtype=torch.float64)), size=2.0, seed=3)
     record = escape(point).record
     assert record.escaped and not record.locked and np.isnan(record.loss_locked)
+
+
+def test_no_gap_around_the_cutoff_is_no_answer() -> None:
+    """A cut-off a third above the smallest of the eigenvalues 0.063, 13, 458: zero cannot be told from the rest."""
+    one = polish(steps_problem(1, flat(WIDTH_1))).problem
+    found = predict_inertia(one, Growth("0", {0: (0.5, 0.5)}), cutoff=0.084 / 458)
+    assert found.label == "unresolved" and not found.resolved and found.status is Status.UNRESOLVED
 
 
 def test_lanczos_and_matrices_agree(monkeypatch: pytest.MonkeyPatch) -> None:

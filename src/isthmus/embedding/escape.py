@@ -161,15 +161,16 @@ def _signed_changes(population: Population, point: Tensor, direction: Tensor, be
 
 
 def _rests(population: Population, point: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-    """Where pure pushes of several sizes first come to rest below the start, and which of these points are saddles."""
+    """Where pure pushes of several sizes first slow down below the start, and which of these points are critical saddles."""
     sizes = torch.tensor([sign * size for size in _PURE for sign in (1, -1)], dtype=point.dtype)[:, None]
     starts = point + sizes * max(1.0, float(point.norm()) / len(point) ** 0.5) * direction
     before, _, hessian = population.hessians(point[None])
     slow = _SETTLED * float(torch.linalg.matrix_norm(hessian[0], ord=2)) * float(point.norm())
     found = newton_to_critical(population.hessians, newton_to_minimum(population.hessians, starts, tolerance=slow).points)
-    points = found.points[found.values < before - 1e-9 * before.abs()]
+    fell = found.values < before - 1e-9 * before.abs()
+    points, critical = found.points[fell], found.slopes[fell] <= slow
     values = torch.linalg.eigvalsh(population.hessians(points)[2]) if len(points) else points.new_zeros(0, len(point))
-    return points, values[:, 0] < -_SETTLED * values.abs().amax(1)
+    return points, critical & (values[:, 0] < -_SETTLED * values.abs().amax(1))
 
 
 def _descents(wide: Problem, point: Tensor, direction: Tensor, seed: Seed) -> Tensor:
