@@ -220,7 +220,7 @@ def test_own_network_beside_its_own_kernels() -> None:
     problem = Problem(relu_net(4, 30, 2, trains="all").float(), x[:300], y[:300], nn.CrossEntropyLoss(), test=(x[300:], y[300:]))
     run = train(problem, Sgd(lr=0.05), epochs=20)
     record = own_learning_curves(run, Sgd(lr=0.05), batch=50, seeds=2)
-    assert record.parameters.tolist() == [332, 332, 60, 332]
+    assert record.parameters.tolist() == [210, 210, 60, 210]
     assert record.samples.tolist() == [18, 37, 75, 150]
     assert record.metric == "error"
     assert record.mean[0, -1] < 0.2

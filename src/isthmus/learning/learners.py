@@ -160,11 +160,12 @@ class NetworkLearner(Learner):
     @property
     def words(self) -> str:
         """In words."""
-        pulls = "zero" if self.order is None else "the start"
+        pulls, settings = "zero" if self.order is None else "the start", len(self.grid.rates) * len(self.grid.decays)
+        chosen = f", validated on a share of {self.grid.held_out:g} where no oracle chooses" if settings > 1 else ""
         return (
             f"{self.name}, width {self.width}; trains {TRAINS[self.trains]}; SGD momentum {self.schedule.momentum:g}, batch "
             f"{self.schedule.batch}, {self.schedule.epochs} epochs, rate to a tenth at half time, decay towards {pulls}; "
-            f"{len(self.grid.rates) * len(self.grid.decays)} settings of rate and decay"
+            f"{settings} settings of rate and decay{chosen}"
         )
 
     def network(self, inputs: int, outputs: int, seed: Seed) -> Network:
