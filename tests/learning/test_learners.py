@@ -16,7 +16,7 @@ from isthmus.learning.kernel_learners import (
     RandomFeatureLearner,
     TangentKernelLearner,
 )
-from isthmus.learning.learners import Grid, NetworkLearner
+from isthmus.learning.learners import Grid, NetworkLearner, split
 from isthmus.learning.targets import Composite, LinearTarget
 from isthmus.model.data import Sgd
 from isthmus.model.problem import Problem
@@ -150,6 +150,19 @@ def test_parameters_are_those_of_the_model_that_learns_and_a_ridge_at_the_edge_i
     assert "edge" in ClosedKernelLearner().fit(x, y, seed=SEED).choice
     linear = ClosedKernelLearner.linear().fit(x[:, :2], 3 * x[:, :1] - x[:, 1:2] + 2, seed=SEED)
     np.testing.assert_allclose(linear.predict(np.eye(2)), [[5], [1]], atol=1e-3)
+
+
+def test_a_winner_that_blows_up_on_all_samples_is_not_kept() -> None:
+    """On the kept samples the rate is stable; one more step an epoch on samples that are far longer is not."""
+    x, y = sample(50)
+    held = split(50, 0.2, SEED.child("held out"))[1].numpy()
+    stretched = x.copy()
+    stretched[held] *= 30
+    learner = NetworkLearner(2, 20, grid=Grid((0.5, 0.4), (0.0,)), schedule=Schedule(epochs=20, batch=5))
+    fitted = learner.fit(stretched, y, seed=SEED)
+    assert "trained on the others only" in fitted.choice
+    kept = np.setdiff1d(np.arange(50), held)
+    assert np.square(fitted.predict(x[kept]) - y[kept]).mean() < np.square(y).mean()
 
 
 def test_curves_share_samples_and_do_not_depend_on_their_order() -> None:
