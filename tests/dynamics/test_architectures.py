@@ -103,13 +103,13 @@ def test_a_deep_linear_network_is_degenerate_where_its_inputs_are():
 
 
 def test_empirical_kernels_converge_to_the_infinite_width_gram_matrix():
-    """Both layers and the first layer alone; the distance falls like m^-1/2, and so does that of the predicted losses."""
+    """The first layer's kernel: the distance falls like m^-1/2, and so does that of the predicted losses."""
     x, y = r20()
     limit = InfiniteWidth(2, "relu", weight_variance=1, scale_inputs=False, trained="first")(x)
     values, vectors = np.linalg.eigh(limit)
     steps, lr = np.arange(41), 0.5 / values[-1]
     want = 0.5 * (((1 - lr * values) ** steps[:, None] * (vectors.T @ y)) ** 2).sum(1)
-    widths, gaps, losses = np.array([256, 1024, 4096, 16384]), [], []
+    widths, gaps = np.array([256, 1024, 4096, 16384]), []
     for width in widths:
         rows = []
         for seed in range(3):

@@ -10,7 +10,8 @@ from matplotlib.ticker import NullLocator
 
 from isthmus.plots.style import CONTRAST, GRID, INK, MAIN, MUTED, PALE, WIDTH, figure, label, step_axis, styled
 from isthmus.results.dynamics import Comparison
-from isthmus.results.optimizers import Ranking
+from isthmus.results.flows import CentralFlow, EdgeOfStability
+from isthmus.results.optimizers import OptimizerRuns, Ranking
 
 
 def plot_comparison(record: Comparison) -> Figure:
@@ -123,7 +124,7 @@ def _spread_labels(axes: Axes, ends: list[tuple[float, float, str, str]]) -> Non
         label(axes, x, 10**place, name, color)
 
 
-def _margin(axes: Axes, record: Comparison) -> None:
+def _margin(axes: Axes, record: Comparison | EdgeOfStability) -> None:
     axes.plot(record.step, record.margin, color=MAIN, marker="o", ms=2.5)
     axes.axhline(1, color=CONTRAST, lw=1, ls=":")
     label(axes, record.step[1], 1, "stability limit", CONTRAST, dx=2, dy=-8)
@@ -165,3 +166,81 @@ def _bar(axes: Axes, record: Ranking, row: int, column: int, y: float, height: f
     )
     words = f"> {record.max_steps:,}" if missed else f"{steps:,}"
     label(axes, length, y, f"{words} to {fraction:.0%}", MUTED)
+
+
+def plot_edge(record: EdgeOfStability) -> Figure:
+    """Sharpness over the limit of the step size, and the loss of the same samples."""
+    with styled():
+        made = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+        upper, lower = made.add_subplot(2, 1, 1), made.add_subplot(2, 1, 2)
+        _margin(upper, record)
+        upper.set_ylabel("lr × sharpness\nover limit, log")
+        lower.plot(record.step, record.loss, color=MAIN, marker="o", ms=2.5)
+        lower.set_ylabel("loss")
+        lower.grid(axis="y")
+        if record.loss.min() > 0 and record.loss.max() > 50 * record.loss.min():
+            lower.set_yscale("log")
+            lower.set_ylabel("loss, log")
+        for axes in (upper, lower):
+            if record.edge_step >= 0:
+                axes.axvline(record.edge_step, color=MUTED, lw=1, ls=":")
+            step_axis(axes, float(record.step[-1]) * 1.05)
+        upper.set_xlabel("")
+        upper.tick_params(labelbottom=False)
+    return made
+
+
+def plot_central_flow(record: CentralFlow, step: np.ndarray, loss: np.ndarray) -> Figure:
+    """The predicted time average of the loss over the optimizer's own losses, and the curvature that the flow holds at its edge."""
+    with styled():
+        made = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+        upper, lower = made.add_subplot(2, 1, 1), made.add_subplot(2, 1, 2)
+        upper.plot(step, loss, color=PALE, lw=0.8)
+        upper.plot(record.step, record.mean_loss, color=MAIN)
+        upper.plot(record.step, record.loss, color=MAIN, lw=1, ls="--")
+        upper.set_ylabel("loss")
+        last = record.step[-1]
+        label(upper, last, record.mean_loss[-1], "time average,\npredicted", MAIN)
+        label(upper, last, record.loss[-1], "of averaged\nweights", MAIN)
+        label(upper, step[len(step) // 2], loss[len(step) // 2], "run", MUTED, dx=0, dy=9, ha="center")
+        lower.plot(record.step, record.effective, color=MAIN, lw=1.2)
+        lower.axhline(2, color=CONTRAST, lw=1, ls=":")
+        label(lower, record.step[0], 2, "edge of stability", CONTRAST, dx=2, dy=8)
+        lower.set_ylabel("largest effective\ncurvatures")
+        lower.set_ylim(0, 2.4)
+        for axes in (upper, lower):
+            axes.set_xlim(0, 1.25 * last)
+            axes.set_xlabel("optimizer step")
+            axes.grid(axis="y")
+        upper.set_xlabel("")
+        upper.tick_params(labelbottom=False)
+    return made
+
+
+def plot_runs(record: OptimizerRuns) -> Figure:
+    """One panel an optimizer: the runs of all seeds, and the median of what their kernels predict."""
+    with styled():
+        rows = len(record.names)
+        columns = 3 if rows > 4 else 2
+        lines = -(-rows // columns)
+        made = Figure(figsize=(WIDTH, 1.75 * lines + 0.5), layout="constrained")
+        made.suptitle(f"{record.setting}", fontsize=10, x=0.01, ha="left")
+        top = 10 * float(np.nanmax(np.where(np.isfinite(record.loss), record.loss, np.nan)))
+        low = float(np.nanmin(np.where(record.loss > 0, record.loss, np.nan))) / 3
+        for row, name in enumerate(record.names):
+            axes = made.add_subplot(lines, columns, row + 1)
+            axes.plot(record.step, record.loss[:, row].T, color=MAIN, lw=0.8, alpha=0.7)
+            predicted = np.median(record.predicted[:, row], axis=0)
+            axes.plot(record.step, np.where(predicted < top, predicted, np.nan), color=CONTRAST, ls="--", lw=1.4)
+            axes.set_yscale("log")
+            axes.set_ylim(low, top)
+            flagged = "kernel regime" if record.verdict[row] == "kernel regime" else record.verdict[row].split(" expected")[0]
+            axes.set_title(f"{name}\n{np.median(record.margin[:, row]):.2g} × limit: {flagged}", fontsize=8)
+            axes.yaxis.set_minor_locator(NullLocator())
+            axes.tick_params(labelleft=row % columns == 0, labelbottom=row >= rows - columns)
+            axes.grid(axis="y")
+            if row >= rows - columns:
+                axes.set_xlabel("full-batch step")
+            if row % columns == 0:
+                axes.set_ylabel("loss, log")
+    return made
