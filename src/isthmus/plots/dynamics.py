@@ -10,7 +10,7 @@ from matplotlib.ticker import NullLocator
 
 from isthmus.plots.style import CONTRAST, GRID, INK, MAIN, MUTED, PALE, WIDTH, figure, label, step_axis, styled
 from isthmus.results.dynamics import Comparison
-from isthmus.results.flows import CentralFlow, EdgeOfStability
+from isthmus.results.flows import EdgeOfStability
 from isthmus.results.optimizers import OptimizerRuns, Ranking
 
 
@@ -127,10 +127,14 @@ def _spread_labels(axes: Axes, ends: list[tuple[float, float, str, str]]) -> Non
 def _margin(axes: Axes, record: Comparison | EdgeOfStability) -> None:
     axes.plot(record.step, record.margin, color=MAIN, marker="o", ms=2.5)
     axes.axhline(1, color=CONTRAST, lw=1, ls=":")
-    label(axes, record.step[1], 1, "stability limit", CONTRAST, dx=2, dy=-8)
+    label(axes, record.step[min(1, len(record.step) - 1)], 1, "stability limit", CONTRAST, dx=2, dy=-8)
     axes.set_yscale("log")
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_ylim(min(0.5, float(np.nanmin(record.margin)) / 2), max(2.0, 1.5 * float(np.nanmax(record.margin))))
+    low, high = min(0.5, float(np.nanmin(record.margin)) / 2), max(2.0, 1.5 * float(np.nanmax(record.margin)))
+    axes.set_ylim(low, high)
+    between = (1, 2, 5) if high < 100 * low else (1,)
+    ticks = [digit * 10.0**power for power in range(-6, 7) for digit in between if low <= digit * 10.0**power <= high]
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_ylabel("lr × curvature\nover limit, log")
     axes.grid(axis="y")
 
@@ -185,33 +189,6 @@ def plot_edge(record: EdgeOfStability) -> Figure:
             if record.edge_step >= 0:
                 axes.axvline(record.edge_step, color=MUTED, lw=1, ls=":")
             step_axis(axes, float(record.step[-1]) * 1.05)
-        upper.set_xlabel("")
-        upper.tick_params(labelbottom=False)
-    return made
-
-
-def plot_central_flow(record: CentralFlow, step: np.ndarray, loss: np.ndarray) -> Figure:
-    """The predicted time average of the loss over the optimizer's own losses, and the curvature that the flow holds at its edge."""
-    with styled():
-        made = Figure(figsize=(WIDTH, 4.6), layout="constrained")
-        upper, lower = made.add_subplot(2, 1, 1), made.add_subplot(2, 1, 2)
-        upper.plot(step, loss, color=PALE, lw=0.8)
-        upper.plot(record.step, record.mean_loss, color=MAIN)
-        upper.plot(record.step, record.loss, color=MAIN, lw=1, ls="--")
-        upper.set_ylabel("loss")
-        last = record.step[-1]
-        label(upper, last, record.mean_loss[-1], "time average,\npredicted", MAIN)
-        label(upper, last, record.loss[-1], "of averaged\nweights", MAIN)
-        label(upper, step[len(step) // 2], loss[len(step) // 2], "run", MUTED, dx=0, dy=9, ha="center")
-        lower.plot(record.step, record.effective, color=MAIN, lw=1.2)
-        lower.axhline(2, color=CONTRAST, lw=1, ls=":")
-        label(lower, record.step[0], 2, "edge of stability", CONTRAST, dx=2, dy=8)
-        lower.set_ylabel("largest effective\ncurvatures")
-        lower.set_ylim(0, 2.4)
-        for axes in (upper, lower):
-            axes.set_xlim(0, 1.25 * last)
-            axes.set_xlabel("optimizer step")
-            axes.grid(axis="y")
         upper.set_xlabel("")
         upper.tick_params(labelbottom=False)
     return made
