@@ -9,7 +9,7 @@ as numbers; its data are not shipped here, and scikit-learn's digits, enlarged t
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -95,26 +95,33 @@ def ntk(size: Size, seed: Seed) -> Problem:
     return Problem(net, x / x.norm(dim=1, keepdim=True), (y - y.mean()) / y.std(), nn.MSELoss())
 
 
-def optimizer_runs(setting: SettingName, size: Size = SIZES["desk"], *, seed: Seed | int = 0) -> OptimizerRuns:
+def optimizer_runs(
+    setting: SettingName,
+    size: Size = SIZES["desk"],
+    *,
+    methods: Mapping[str, Callable[[float], Method]] = METHODS,
+    seed: Seed | int = 0,
+) -> OptimizerRuns:
     """The notebook's optimizers on one setting, each beside the prediction of its initial kernel.
 
     Args:
         setting: ``"notebook"`` at its step 1e-4, or ``"ntk"`` at half the inverse of the largest eigenvalue.
         size: width, samples, steps and seeds.
+        methods: by name, at a step size.
         seed: names the networks.
 
     Returns:
         The record.
     """
     started, seed = time.perf_counter(), as_seed(seed)
-    loss = np.full((size.seeds, len(METHODS), size.steps + 1), np.inf)
+    loss = np.full((size.seeds, len(methods), size.steps + 1), np.inf)
     predicted, margin, verdict = np.full_like(loss, np.inf), np.zeros(loss.shape[:2]), []
     problem = notebook(size, seed.child(0))
     for index in range(size.seeds):
         problem = (notebook if setting == "notebook" else ntk)(size, seed.child(index))
         modes = spectrum(problem, verify=False)
         rate = _RATE if setting == "notebook" else 0.5 / modes.largest
-        for row, make in enumerate(METHODS.values()):
+        for row, make in enumerate(methods.values()):
             method = make(rate)
             loss[index, row] = _train(problem, method, size.steps)
             predicted[index, row] = predict_training(modes, method, size.steps).loss
@@ -127,7 +134,7 @@ def optimizer_runs(setting: SettingName, size: Size = SIZES["desk"], *, seed: Se
         loss=loss,
         predicted=np.nan_to_num(predicted, nan=np.inf),
         margin=margin,
-        names=list(METHODS),
+        names=list(methods),
         verdict=verdict,
         setting=f"{'notebook' if setting == 'notebook' else 'clean'}: {scaled}; digits, n = {size.samples}, m = {size.width}",
         width=size.width,
