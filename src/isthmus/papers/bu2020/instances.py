@@ -14,7 +14,7 @@ from isthmus.model.problem import Problem
 Scaling = Literal["ntk", "mean_field"]
 SAMPLES, INPUTS = 10, 8
 WIDTHS = {"smoke": (128, 256, 512, 1024), "desk": (256, 512, 1024, 2048, 4096), "paper": (512, 2048, 8192, 32768)}
-FILTERS = {"smoke": (16, 32, 64, 128), "desk": (32, 64, 128, 256, 512), "paper": (256, 512, 1024, 2048)}
+FILTERS = {"smoke": (128, 384, 1152, 3456), "desk": (128, 384, 1152, 3456, 10368), "paper": (512, 2048, 8192, 32768)}
 SEEDS = {"smoke": 5, "desk": 8, "paper": 10}
 
 

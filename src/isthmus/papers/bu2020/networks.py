@@ -179,7 +179,7 @@ def _convolution_evidence(scale: ScaleName, seed: Seed, scaling: Scaling) -> Evi
     return table.evidence(
         table.exponent_from(-0.5),
         "distance from -1/2 of the exponent in filters of max_k |u_k - predicted| / |u_0|, u the scaled error, gradient descent on "
-        "cross-entropy, 60 steps",
+        "cross-entropy, 30 steps",
         "0: the recursion in function space with the initial kernel is off by m^-1/2",
         0.25,
         _HALFWAY,
@@ -190,7 +190,7 @@ def _convolution_gap(width: int, scaling: Scaling, seed: Seed) -> float:
     """A trained convolution against the optimizer's recursion in function space with its initial kernel."""
     problem = convolution(width, seed, scaling=scaling)
     modes = spectrum(problem, verify=False)
-    lr, steps = 0.5 / modes.largest, list(range(0, 61, 6))
+    lr, steps = 0.5 / modes.largest, list(range(0, 31, 10))
     run = train(problem, sgd(lr), steps=steps[-1], batch=problem.samples, checkpoints=steps, seed=seed)
     found = run_rung("network", run, problem, scaled_loss(problem), steps)
     predicted = closed_rungs(problem, modes, TorchSgd(lr=lr), steps)[-1]
