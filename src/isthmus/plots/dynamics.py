@@ -194,6 +194,9 @@ def plot_edge(record: EdgeOfStability) -> Figure:
     return made
 
 
+_SHORT = {"edge of stability or catapult expected": "flagged, catapult", "feature learning expected": "features move"}
+
+
 def plot_runs(record: OptimizerRuns) -> Figure:
     """One panel an optimizer: the runs of all seeds, and the median of what their kernels predict."""
     with styled():
@@ -201,7 +204,8 @@ def plot_runs(record: OptimizerRuns) -> Figure:
         columns = 3 if rows > 4 else 2
         lines = -(-rows // columns)
         made = Figure(figsize=(WIDTH, 1.75 * lines + 0.5), layout="constrained")
-        made.suptitle(f"{record.setting}", fontsize=10, x=0.01, ha="left")
+        seeds = f"solid: the network, {len(record.loss)} seeds; dashed: predicted by its initial kernel (median)"
+        made.suptitle(f"{record.setting}\n{seeds}", fontsize=9, x=0.01, ha="left")
         top = 10 * float(np.nanmax(np.where(np.isfinite(record.loss), record.loss, np.nan)))
         low = float(np.nanmin(np.where(record.loss > 0, record.loss, np.nan))) / 3
         for row, name in enumerate(record.names):
@@ -211,8 +215,8 @@ def plot_runs(record: OptimizerRuns) -> Figure:
             axes.plot(record.step, np.where(predicted < top, predicted, np.nan), color=CONTRAST, ls="--", lw=1.4)
             axes.set_yscale("log")
             axes.set_ylim(low, top)
-            flagged = "kernel regime" if record.verdict[row] == "kernel regime" else record.verdict[row].split(" expected")[0]
-            axes.set_title(f"{name}\n{np.median(record.margin[:, row]):.2g} × limit: {flagged}", fontsize=8)
+            margin = np.median(record.margin[:, row])
+            axes.set_title(f"{name}\n{margin:.2g} × limit: {_SHORT.get(record.verdict[row], record.verdict[row])}", fontsize=8)
             axes.yaxis.set_minor_locator(NullLocator())
             axes.tick_params(labelleft=row % columns == 0, labelbottom=row >= rows - columns)
             axes.grid(axis="y")
