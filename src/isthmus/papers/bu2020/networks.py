@@ -21,7 +21,6 @@ _STEPS = 100
 _BETA = 0.9
 _WIDE = {"smoke": 2048, "desk": 8192, "paper": 65536}
 _NARROW = 16
-_HALFWAY = "halfway between -1/2 and no dependence on the width"
 
 
 def _errors(problem: Problem, optimizer: Descent, steps: list[int], seed: Seed) -> np.ndarray:
@@ -37,6 +36,12 @@ def _over_widths(
     widths = widths or WIDTHS[scale]
     measured = np.array([[measure(width, seed.child(i)) for width in widths] for i in range(SEEDS[scale])])
     return Table(np.array(widths, dtype=np.float64), "width", measured, name)
+
+
+def _width_law(table: Table, quantity: str, predicted: str) -> Evidence:
+    """The exponent in the width is -1/2, or nearer to it than to 0."""
+    reason = "halfway between -1/2 and no dependence on the width"
+    return table.evidence(table.exponent_from(-0.5), quantity, predicted, 0.25, reason)
 
 
 def _rate_evidence(scale: ScaleName, seed: Seed, *, repeat: bool) -> Evidence:
@@ -73,12 +78,10 @@ def control_heavy_ball(problem: Problem, scale: ScaleName, seed: Seed) -> Eviden
 
 def _width_evidence(scale: ScaleName, seed: Seed, scaling: Scaling) -> Evidence:
     table = _over_widths(scale, seed, lambda w, s: _departure(w, scaling, s), "error of the prediction")
-    return table.evidence(
-        table.exponent_from(-0.5),
+    return _width_law(
+        table,
         "distance from -1/2 of the exponent in m of max_k |D_k - predicted| / |D_0|, gradient descent, 60 steps",
         "0: the error of the prediction from the initial kernel falls like m^-1/2",
-        0.25,
-        _HALFWAY,
     )
 
 
@@ -143,12 +146,10 @@ def control_limiting(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence
 
 def _adam_evidence(scale: ScaleName, seed: Seed, scaling: Scaling) -> Evidence:
     table = _over_widths(scale, seed, lambda w, s: _adam_gap(w, scaling, s), "distance from the linearized run")
-    return table.evidence(
-        table.exponent_from(-0.5),
+    return _width_law(
+        table,
         "distance from -1/2 of the exponent in m of max_k |f - f_lin| / |y| for Adam on the network and on its linearization, 24 steps",
         "0 in NTK parametrization with lr ~ m^-1/2; mean-field scaling does not depend on the width",
-        0.25,
-        _HALFWAY,
     )
 
 
@@ -176,13 +177,11 @@ def _convolution_evidence(scale: ScaleName, seed: Seed, scaling: Scaling) -> Evi
     table = _over_widths(
         scale, seed, lambda w, s: _convolution_gap(w, scaling, s), "error of the prediction", widths=FILTERS[scale]
     )
-    return table.evidence(
-        table.exponent_from(-0.5),
+    return _width_law(
+        table,
         "distance from -1/2 of the exponent in filters of max_k |u_k - predicted| / |u_0|, u the scaled error, gradient descent on "
         "cross-entropy, 30 steps",
         "0: the recursion in function space with the initial kernel is off by m^-1/2",
-        0.25,
-        _HALFWAY,
     )
 
 
