@@ -42,6 +42,7 @@ KINDS: dict[str, type[Record]] = {
         dynamics.Comparison,
         dynamics.MinibatchMoments,
         dynamics.Prediction,
+        optimizers.OptimizerRuns,
         optimizers.Ranking,
         optimizers.Regime,
         dynamics.Spectrum,

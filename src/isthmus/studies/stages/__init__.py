@@ -3,7 +3,7 @@
 from isthmus.studies.stage import Stage
 from isthmus.studies.stages.alignment import ALIGNMENT
 from isthmus.studies.stages.curvature import DENSITY, SHARPNESS
-from isthmus.studies.stages.dynamics import DYNAMICS
+from isthmus.studies.stages.dynamics import DYNAMICS, EDGE
 from isthmus.studies.stages.embedding import CENSUS, CONDENSATION, PLATEAU, UNITS
 from isthmus.studies.stages.evolution import AFTER_KERNEL, EVOLUTION, LINEARIZED, SPAWNING
 from isthmus.studies.stages.games import GAMES
@@ -32,6 +32,7 @@ STAGES: tuple[Stage, ...] = (
     CONDENSATION,
     CENSUS,
     DYNAMICS,
+    EDGE,
     ORDERS,
     CURVES,
     GAMES,
