@@ -34,7 +34,9 @@ def units() -> None:
         frozen = FrozenErrors(subject, group)
         nothing, start = torch.zeros(group.size, frozen.blocks.sizes[1]), torch.randn(group.size, frozen.blocks.sizes[0])
         alone = seconds(lambda f=frozen, n=nothing, s=start: batched_extremes(lambda v: f(v, n)[0], s, STEPS))
-        print(f"layer {layer}: both ends of S of all {group.size} units, {STEPS} Lanczos steps: {alone / one:.0f} Hessian products")
+        print(
+            f"layer {layer}: both ends of S of all {group.size} units, {STEPS} Lanczos steps: {alone / one:.0f} Hessian products"
+        )
         took = seconds(lambda layer=layer, found=found: found.append(unit_curvature(subject, layers=[layer])))
         (record,) = found
         worst = float((record.lowest_error / abs(record.lowest).clip(1e-30)).max())
