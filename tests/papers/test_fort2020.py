@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-import isthmus
 from isthmus._core.errors import InputError
 from isthmus._core.seeds import Seed
 from isthmus.papers.fort2020 import PAPER
@@ -14,6 +13,7 @@ from isthmus.papers.fort2020.figures import main, residual_networks
 from isthmus.papers.fort2020.instances import RECIPES, kernel_steps, problem, signals
 from isthmus.papers.fort2020.resnet import StepSgd, crop_and_flip, images, resnet20
 from isthmus.papers.fort2020.transient import _growth, _half_time
+from isthmus.results.evolution import EvolutionCurves
 
 
 def test_statements_of_the_paper_are_all_bound() -> None:
@@ -116,6 +116,6 @@ def test_resnet20_goes_through_all_measures_on_generated_images() -> None:
 @pytest.mark.slow
 def test_figures_at_smoke_scale_leave_records_and_pictures(tmp_path: Path) -> None:
     main(str(tmp_path), "smoke")
-    record = isthmus.load_record(tmp_path / "curves.safetensors")
+    record = EvolutionCurves.load(tmp_path / "curves.safetensors")
     assert record.scale == "smoke"
     assert all((tmp_path / f"{name}.svg").stat().st_size > 1000 for name in ("curves", "together", "map"))
