@@ -67,7 +67,7 @@ def test_the_notebooks_setting_is_flagged_before_training_and_catapults(runs):
 def test_the_clean_setting_follows_its_kernel(runs):
     found = runs["ntk"]
     assert found.verdict == ["kernel regime"] * 2 and (found.margin < 0.3).all()
-    assert np.abs(found.loss / found.predicted - 1).max() < 0.02
+    assert np.abs(found.loss - found.predicted).max() < 0.05 * found.loss[0, 0, 0]
     assert (found.loss[:, 1, -1] < found.loss[:, 0, -1]).all()  # faster with momentum, as in the notebook's first figure
 
 
