@@ -202,6 +202,7 @@ def test_escape_falls_as_predicted_and_leaves() -> None:
     assert abs(float(route.direction @ hessian @ route.direction) - record.eigenvalue) < 1e-10
 
 
+@pytest.mark.slow
 def test_without_a_symmetry_nothing_is_locked() -> None:
     """A planted point on random data: no pure push comes to rest at a saddle."""
     generator = torch.Generator().manual_seed(3)

@@ -74,7 +74,10 @@ def test_kept_figures_hold_the_known_numbers() -> None:
     assert digits.directions.min() < digits.width / 10 and digits.agreement[0] > 0.98
 
 
-def test_spectra_are_predicted_from_the_narrow_network() -> None:
-    found = embedded_spectra(Seed(0))
+@pytest.mark.parametrize(
+    "measure", [lambda: _kept("spectra"), pytest.param(lambda: embedded_spectra(Seed(0)), marks=pytest.mark.slow)]
+)
+def test_spectra_are_predicted_from_the_narrow_network(measure: object) -> None:
+    found = measure()
     assert abs(found.loss - WIDTH_2_LOSS) < 1e-12 and (found.gradient < 1e-13).all()
     assert np.array_equal(found.inertia, found.predicted) and found.inertia.tolist() == [[0, 0, 6], [1, 1, 7], [2, 2, 8]]
