@@ -42,6 +42,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/hessian_top10.py
 	$(BIN)/python benchmarks/slq.py
 	$(BIN)/python benchmarks/surface.py 21
+	$(BIN)/python benchmarks/dynamics.py
 	$(BIN)/python benchmarks/games.py
 
 # A torch that is there is never replaced: its exact version joins the constraints. One that you name is installed first.

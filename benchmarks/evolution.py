@@ -42,7 +42,7 @@ def main(workers: int = 1) -> None:
     used, took = cpu_seconds() - cpu, time.perf_counter() - wall
     print(f"study, {workers} process(es): {used:.0f} s of CPU, {took:.0f} s wall, limit {LIMIT_S} s on two cores")
     print("  begun after", ", ".join(f"{at - cpu:.0f} s: {what}" for what, at in parts.items()))
-    print(f"  barrier {study.summary.verdicts[0]} at epoch {study.summary.change[0, 0]:.2g}, factor {study.after.factor[0]:.2g}")
+    print(f"  barrier {study.summary.verdicts[0]}, S from start to end {study.kernel.final_distance[0]:.2g}")
     print(f"  peak memory {peak_gib():.2f} GiB, limit {LIMIT_GIB} GiB")
     problem = task.problem.to(torch.float64)
     cpu = cpu_seconds()

@@ -39,6 +39,8 @@ CASES: dict[str, tuple[str, list[str]]] = {
     "coefficients": ("complexity 1,x", ["c0,c1,c2"]),
     "target": ("learn cubes", ["no target 'cubes'", "sincos"]),
     "learner": ("learn linear --learners net9", ["no learner 'net9'", "net3"]),
+    "widths": ("learn linear --width 10,wide", ["--width '10,wide'", "whole numbers"]),
+    "no samples": ("learn linear --samples 1,20", ["--samples '1,20'", "at least 2"]),
     "too few to choose": ("learn linear --learners net2 --samples 4", ["held-out", "n_samples = 4"]),
     "usage": ("ntk net.py:problem --samples many", ["many", "isthmus --help"]),
     "verb": ("frobnicate", ["frobnicate", "survey"]),

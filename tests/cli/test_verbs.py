@@ -149,8 +149,9 @@ def test_complexity_needs_no_network(run: Run) -> None:
 
 
 def test_learn_compares_learners(folder: Path, run: Run) -> None:
-    words = "learn linear --learners ntk2,gaussian --samples 20,40 --seeds 2 --width 10 --out c.safetensors"
+    words = "learn linear --learners ntk2,gaussian --samples 20,40 --seeds 2 --width 5,10 --out c.safetensors"
     code, out, _ = run(*words.split())
     assert code == 0
-    assert "2-layer tangent kernel" in out
-    assert isthmus.load_record(folder / "c.safetensors").seeds == 2
+    assert "2-layer tangent kernel, width 5" in out
+    record = isthmus.load_record(folder / "c.safetensors")
+    assert (record.seeds, len(record.learners)) == (2, 3)

@@ -4,6 +4,7 @@ import textwrap
 import pytest
 
 import isthmus
+from isthmus.cli.loading import load_task
 from isthmus.cli.main import main
 from isthmus.results.optimizers import Regime
 
@@ -64,3 +65,28 @@ def test_tune_prints_the_ranking(file, capsys):
 def test_errors_are_one_line(file, capsys):
     code, _, err = run(capsys, "predict", file, "--steps", 0)
     assert code == 2 and err.startswith("InputError: A prediction needs at least one step")
+
+
+def test_flows_of_the_network_itself(file, capsys, tmp_path):
+    file.write_text(file.read_text().replace(", momentum=0.9", ""))
+    code, out, _ = run(capsys, "predict", file, "--view", "gradient_flow", "--steps", 8, "--out", tmp_path / "f.safetensors")
+    assert code == 0 and "stays below its limit for 8 steps" in out
+    assert isthmus.load_record(tmp_path / "f.safetensors").step[-1] == 8
+    code, out, _ = run(capsys, "predict", file, "--view", "central_flow", "--steps", 3)
+    assert code == 0 and "after 3 steps" in out
+    file.write_text(file.read_text().replace("lr=0.2", "lr=2.5"))
+    code, out, _ = run(capsys, "predict", file, "--view", "gradient_flow", "--steps", 2)
+    assert code == 0 and "meets the optimizer's limit by step 0" in out
+    code, _, err = run(capsys, "predict", file, "--view", "central_flow", "--test")
+    assert code == 2 and err.startswith("InputError: --test is predicted by")
+
+
+def test_sharpness_along_a_run(file, capsys, tmp_path):
+    task = load_task(f"{file}:problem")
+    isthmus.train(task.problem, task.optimizer, steps=6, batch=20, store=tmp_path / "checkpoints")
+    code, out, _ = run(capsys, "stability", file, "--run", tmp_path / "checkpoints", "--points", 3)
+    assert code == 0 and "of the limit" in out
+    code, _, err = run(capsys, "stability", file, "--run", tmp_path / "checkpoints", "--regime")
+    assert code == 2 and "leave --checkpoint and --regime out" in err
+    code, _, err = run(capsys, "stability", file, "--run", tmp_path / "nowhere")
+    assert code == 2 and "holds no checkpoints" in err

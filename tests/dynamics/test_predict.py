@@ -147,6 +147,19 @@ def test_above_the_limit_it_says_so():
     assert any("no friction" in words for words in free.warnings)
 
 
+def test_degenerate_data_are_flagged_with_the_consequence():
+    problem = regression()
+    rows = torch.cat([torch.arange(20), torch.arange(2)])
+    targets = problem.targets[rows].clone()
+    targets[20] += 1  # one repetition with another target, one with the same
+    found = predict_training(isthmus.Problem(problem.network, problem.inputs[rows], targets, nn.MSELoss()), TorchSgd(lr=0.1), 20)
+    assert "never falls below 0.02273" in found.warnings[0]  # (1/2)^2 twice, over 22 entries
+    assert (
+        "2 inputs repeat" in found.warnings[1]
+        and "1 of them carry another target, which no training can fit" in found.warnings[1]
+    )
+
+
 def test_a_partial_spectrum_moves_the_rest_as_one_mode():
     problem = wide(512)
     part = spectrum(problem, modes=15, rtol=1e-9)

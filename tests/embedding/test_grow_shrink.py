@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus._core.errors import HypothesisError, InputError, UnsupportedLayer
+from isthmus._core.errors import HypothesisError, InputError, ModelError, UnsupportedLayer
 from isthmus.embedding import Growth, escape, grow, plant, predict_inertia, shrink, unit_curvature
 from isthmus.model.derivatives import loss_gradient
 from isthmus.model.problem import Problem
@@ -180,6 +180,27 @@ def test_units_that_do_not_stand_alone_are_refused_by_name(module: nn.Module, sh
         grow(module.eval(), layer, inputs=x)
 
 
+class _Branching(nn.Module):
+    """A forward pass that looks at its data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 5), nn.Linear(5, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        h = torch.tanh(self.first(x))
+        return self.last(h if h.detach().sum() > 0 else -h)
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda p: grow(p, "first"), shrink, unit_curvature, lambda p: predict_inertia(p, Growth("first", {0: (0.5, 0.5)}))]
+)
+def test_a_module_that_cannot_be_traced_is_refused(ask: object) -> None:
+    x = torch.randn(6, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    with pytest.raises(ModelError, match="branches on tensor values"):
+        ask(Problem(seeded(_Branching), x, x[:, :2], nn.MSELoss()))
+
+
 def test_bad_input_says_what_to_write() -> None:
     narrow, layer = built("dense, first layer")
     with pytest.raises(UnsupportedLayer, match="Layers whose units"):
@@ -219,3 +240,40 @@ def test_width_1_is_grown_and_left_alone() -> None:
     grown = grow(one, {"0": 2})
     assert grown.network.parameters["0.weight"].shape == (3, 1)
     assert shrink(grown.problem).widths == {"0": (3, 1)}
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_shrinking_gives_the_optimizer_state_of_the_narrow_network_back(kind: str) -> None:
+    """Grow with the optimizer, shrink with it: first and second moments are the narrow ones, negative shares included."""
+    narrow, _ = built("dense, first layer")
+    module, (x, y) = narrow.network.module.train(), (narrow.inputs, narrow.targets)
+    made = torch.optim.SGD if kind == "sgd" else torch.optim.Adam
+    optimizer = made(module.parameters(), **({"lr": 0.05, "momentum": 0.9} if kind == "sgd" else {}))
+    _trained(module, x, y, optimizer, 5)
+    steps = [Growth("0", {1: (0.4, 1.1, -0.5)}), Growth("2", {0: (0.3, 0.7), 3: (0.5, 0.5)})]
+    wide = grow(module, steps, inputs=x, optimizer=optimizer)
+    back = shrink(Problem(wide.module, x, y, nn.MSELoss()), trained=(wide.module, wide.optimizer))
+    assert back.exact and back.widths == {"0": (5, 3), "2": (6, 4)}
+    ours, theirs = dict(back.module.named_parameters()), dict(module.named_parameters())
+    orders = {layer: _order(ours, theirs, layer) for layer in ("0", "2")} | {"4": torch.arange(2), "-2": torch.arange(5)}
+    for name, parameter in ours.items():
+        layer = name.split(".")[0]
+        rows, columns = orders[layer], orders[str(int(layer) - 2)]
+        for slot, value in optimizer.state[theirs[name]].items():
+            moved = value if value.ndim == 0 else value[rows] if value.ndim == 1 else value[rows][:, columns]
+            torch.testing.assert_close(back.optimizer.state[parameter][slot], moved, rtol=1e-9, atol=1e-12)
+    _trained(back.module, x, y, back.optimizer, 3)
+
+
+def _order(mine: dict, theirs: dict, layer: str) -> torch.Tensor:
+    """Which old unit each unit of a layer is, by its bias."""
+    return (mine[f"{layer}.bias"][:, None] - theirs[f"{layer}.bias"][None, :]).abs().argmin(1)
+
+
+def test_an_optimizer_of_another_state_is_refused() -> None:
+    narrow, _ = built("dense, first layer")
+    other = copy.deepcopy(narrow.network.module)
+    with torch.no_grad():
+        other[0].bias += 1
+    with pytest.raises(InputError, match="as it stands now"):
+        shrink(narrow, trained=(other, torch.optim.SGD(other.parameters(), lr=0.1)))

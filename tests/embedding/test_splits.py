@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from isthmus._core.status import Status
 from isthmus.curvature import certify, count_inertia, dense_hessian, polish
 from isthmus.embedding import Growth, escape, grow, plant, predict_inertia, unit_curvature
 from isthmus.embedding.blocks import split_blocks
@@ -17,7 +18,7 @@ from isthmus.model.resizing import module_of, unit_group
 from isthmus.model.unit_derivatives import FrozenErrors, UnitBlocks
 from isthmus.model.zoo import mlp
 from isthmus.results.critical import Inertia
-from tests.embedding.fixtures import WIDTH_1, WIDTH_2, flat, steps_problem
+from tests.embedding.fixtures import SADDLE_2_LOSS, WIDTH_1, WIDTH_2, WIDTH_2_LOSS, flat, steps_problem
 from tests.embedding.networks import KINDS
 from tests.embedding.networks import problem as built
 from tests.reference import splits
@@ -108,6 +109,7 @@ def test_reference_points_of_the_one_dimensional_problem() -> None:
     for alpha, expected in {-1: (1, 1, 4), 0.25: (1, 1, 4), 0.5: (1, 1, 4), 2: (1, 1, 4), 0: (0, 3, 3), 1: (0, 3, 3)}.items():
         found = predict_inertia(one, Growth("0", {0: (1 - alpha, alpha)}))
         assert found.wide == Inertia(*expected)
+        assert float(loss_gradient(grow(one, Growth("0", {0: (1 - alpha, alpha)})).problem).norm()) <= 1e-13
         assert found.label == ("undecided" if alpha in (0, 1) else "strict saddle")
     two = polish(steps_problem(2, flat(WIDTH_2))).problem
     for unit in (0, 1):
@@ -187,14 +189,35 @@ def test_null_units() -> None:
 
 
 def test_escape_falls_as_predicted_and_leaves() -> None:
+    """The pure direction keeps the mirror symmetry of the data and rests at the known saddle of index 1; noise breaks it."""
     route = escape(polish(steps_problem(1, flat(WIDTH_1))).problem, alpha=0.5)
     record = route.record
     ratio = record.measured / record.predicted
     assert (np.abs(ratio[record.size <= 1e-2] - 1) < 0.01).all()
     assert abs(record.eigenvalue + 9.7026e-3) < 1e-6 and abs(record.time_constant - 103.07) < 0.01
-    assert record.escaped and record.loss_after < 0.07
+    assert record.escaped and abs(record.loss_after - WIDTH_2_LOSS) < 1e-11
+    assert record.locked and abs(record.loss_locked - SADDLE_2_LOSS) < 1e-9
+    assert certify(route.escaped).label == "strict minimum"
     hessian = dense_hessian(route.grown)
     assert abs(float(route.direction @ hessian @ route.direction) - record.eigenvalue) < 1e-10
+
+
+@pytest.mark.slow
+def test_without_a_symmetry_nothing_is_locked() -> None:
+    """A planted point on random data: no pure push comes to rest at a saddle."""
+    generator = torch.Generator().manual_seed(3)
+    x = torch.randn(40, 2, generator=generator, dtype=torch.float64)
+    start = Problem(mlp([2, 1, 1], "tanh").double(), x, torch.zeros(40, 1).double(), nn.MSELoss())
+    point = plant(start.at(torch.randn(5, generator=generator, dtype=torch.float64)), size=2.0, seed=3)
+    record = escape(point).record
+    assert record.escaped and not record.locked and np.isnan(record.loss_locked)
+
+
+def test_no_gap_around_the_cutoff_is_no_answer() -> None:
+    """A cut-off a third above the smallest of the eigenvalues 0.063, 13, 458: zero cannot be told from the rest."""
+    one = polish(steps_problem(1, flat(WIDTH_1))).problem
+    found = predict_inertia(one, Growth("0", {0: (0.5, 0.5)}), cutoff=0.084 / 458)
+    assert found.label == "unresolved" and not found.resolved and found.status is Status.UNRESOLVED
 
 
 def test_lanczos_and_matrices_agree(monkeypatch: pytest.MonkeyPatch) -> None:

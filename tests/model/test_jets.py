@@ -121,6 +121,43 @@ def test_writing_in_place_is_followed_where_nothing_else_looks() -> None:
     compare(function, {"a": X, "b": Y}, {"a": Y, "b": X})
 
 
+class Block(nn.Module):
+    """A residual block as torchvision writes it: in-place ReLU and `+=`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 3, 3, padding=1, bias=False), nn.Conv2d(3, 3, 3, padding=1, bias=False)
+        self.norms, self.relu = nn.ModuleList([nn.BatchNorm2d(3), nn.BatchNorm2d(3)]), nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.norms[1](self.second(self.relu(self.norms[0](self.first(x)))))
+        out += x
+        return F.max_pool2d(self.relu(out), 2).flatten(1)
+
+
+class Tokens(nn.Module):
+    """A causal transformer block as language models write it: one projection, split into heads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.project, self.out, self.norm = nn.Embedding(7, 8), nn.Linear(8, 24), nn.Linear(8, 8), nn.LayerNorm(8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.table(x)
+        q, k, v = (t.view(*x.shape, 2, 4).transpose(1, 2) for t in self.project(self.norm(h)).split(8, dim=2))
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).contiguous().view(h.shape)
+        return F.silu(h + self.out(mixed)) @ self.table.weight.T
+
+
+@pytest.mark.parametrize(("kind", "x"), [(Block, IMAGE), (Tokens, torch.arange(10).reshape(2, 5) % 7)])
+def test_code_as_people_write_it_is_followed(kind: type[nn.Module], x: Tensor) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        network = Network(kind().double()).eval()
+    with exact_kernels(network), ComposedNorms():
+        compare(lambda p: network.forward(p, x), dict(network.parameters), network.layout.unflatten(0.2 * drawn(network.size)))
+
+
 @pytest.mark.parametrize(
     "function",
     [

@@ -5,9 +5,12 @@ from torch import nn
 
 import isthmus
 from isthmus.claims import check_claim
-from isthmus.dynamics import regime_check
+from isthmus.dynamics import TorchSgd, spectrum, stability_limit
 from isthmus.papers.bu2020 import PAPER
+from isthmus.papers.bu2020.figures import METHODS, Size, notebook, optimizer_runs
 from isthmus.papers.bu2020.instances import two_layer
+from isthmus.plots.dynamics import plot_runs
+from isthmus.results.optimizers import OptimizerRuns
 from tests.dynamics.problems import classification
 
 EXACT = {"strongly_convex_in_prediction"}
@@ -46,21 +49,35 @@ def test_instances_start_at_zero_and_share_their_data_over_widths():
     assert isthmus.spectrum(two_layer(64, isthmus.Seed(3), repeat=True)).zero_modes == 5
 
 
-def notebook(width):
-    """The authors' notebook on scikit-learn digits: no 1/sqrt(m), both layers trained, labels as numbers."""
-    digits = pytest.importorskip("sklearn.datasets").load_digits()
-    images = np.kron(digits.images[:30] / 16, np.ones((3, 3)))
-    x = torch.tensor(np.pad(images, ((0, 0), (2, 2), (2, 2))).reshape(30, 784), dtype=torch.float32)
-    torch.manual_seed(218)
-    net = nn.Sequential(nn.Linear(784, width), nn.ReLU(), nn.Linear(width, 1, bias=False))
-    nn.init.normal_(net[0].weight, std=1 / width)
-    nn.init.uniform_(net[2].weight, -1, 1)
-    return isthmus.Problem(net, x, torch.tensor(digits.target[:30, None], dtype=torch.float32), nn.MSELoss())
+@pytest.fixture(scope="module")
+def runs():
+    pytest.importorskip("sklearn")
+    few = {name: METHODS[name] for name in ("gradient descent", "heavy ball 0.8")}
+    return {name: optimizer_runs(name, Size(1000, 24, 12, 2), methods=few, seed=0) for name in ("notebook", "ntk")}
 
 
-def test_the_notebooks_setting_is_flagged_before_training():
-    found = [isthmus.stability_limit(notebook(width), lambda p: torch.optim.SGD(p, lr=1e-4), rtol=1e-3) for width in (1000, 2000)]
-    assert all(one.margin > 1 for one in found)
-    assert found[1].x / found[0].x == pytest.approx(2, rel=0.3)  # grows with the width: no NTK parametrization
-    verdict = regime_check(notebook(1000), lambda p: torch.optim.SGD(p, lr=1e-4), kernel_samples=5)
-    assert verdict.verdict == "edge of stability or catapult expected" and "NTK parametrization" in verdict.consequence
+def test_the_notebooks_setting_is_flagged_before_training_and_catapults(runs):
+    found = runs["notebook"]
+    assert found.verdict[0] == "edge of stability or catapult expected" and (found.margin[:, 0] > 1).all()
+    descent, predicted = found.loss[:, 0], found.predicted[:, 0]
+    assert (descent[:, 1] > descent[:, 0]).all()  # the first step throws the loss up,
+    assert (descent[:, -1] < 0.5 * descent[:, 0]).all() and (predicted[:, -1] > 100 * descent[:, -1]).all()  # and it comes back
+
+
+def test_the_clean_setting_follows_its_kernel(runs):
+    found = runs["ntk"]
+    assert found.verdict == ["kernel regime"] * 2 and (found.margin < 0.3).all()
+    assert np.abs(found.loss - found.predicted).max() < 0.05 * found.loss[0, 0, 0]
+    assert (found.loss[:, 1, -1] < found.loss[:, 0, -1]).all()  # faster with momentum, as in the notebook's first figure
+
+
+def test_figures_of_the_runs(runs, tmp_path):
+    for record in runs.values():
+        assert OptimizerRuns.load(record.save(tmp_path / "r.safetensors")).same_numbers(record)
+        assert len(plot_runs(record).axes) == 2
+
+
+def test_the_step_size_in_the_notebooks_setting_must_shrink_with_the_width():
+    sizes = [Size(width, 24, 0, 1) for width in (1000, 2000)]
+    margins = [stability_limit(spectrum(notebook(size, isthmus.Seed(0))), TorchSgd(lr=1e-4)).margin for size in sizes]
+    assert margins[1] / margins[0] == pytest.approx(2, rel=0.3)  # no NTK parametrization

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-import isthmus
 from isthmus._core.errors import InputError
 from isthmus._core.seeds import Seed
 from isthmus.papers.fort2020 import PAPER
@@ -14,6 +13,7 @@ from isthmus.papers.fort2020.figures import main, residual_networks
 from isthmus.papers.fort2020.instances import RECIPES, kernel_steps, problem, signals
 from isthmus.papers.fort2020.resnet import StepSgd, crop_and_flip, images, resnet20
 from isthmus.papers.fort2020.transient import _growth, _half_time
+from isthmus.results.evolution import EvolutionCurves
 
 
 def test_statements_of_the_paper_are_all_bound() -> None:
@@ -106,7 +106,7 @@ def test_own_arrays_are_read_and_wrong_ones_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_resnet20_goes_through_all_measures_on_generated_images() -> None:
-    record = residual_networks(None, seeds=1, epochs=1, batch=4, samples=16, tests=4, kernel_samples=5, probes=2, spawn_times=2)
+    record = residual_networks(None, seeds=1, epochs=1, batch=1, samples=4, tests=2, kernel_samples=3, probes=1, spawn_times=2)
     assert record.scale == "smoke"
     assert np.isfinite(record.landscape).all()
     assert np.isfinite(record.velocity).all()
@@ -116,6 +116,6 @@ def test_resnet20_goes_through_all_measures_on_generated_images() -> None:
 @pytest.mark.slow
 def test_figures_at_smoke_scale_leave_records_and_pictures(tmp_path: Path) -> None:
     main(str(tmp_path), "smoke")
-    record = isthmus.load_record(tmp_path / "curves.safetensors")
+    record = EvolutionCurves.load(tmp_path / "curves.safetensors")
     assert record.scale == "smoke"
     assert all((tmp_path / f"{name}.svg").stat().st_size > 1000 for name in ("curves", "together", "map"))

@@ -4,7 +4,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from isthmus.curvature import polish
-from isthmus.embedding import Growth, census, grow, identify_plateau, unit_curvature
+from isthmus.embedding import Growth, census, condensation, grow, identify_plateau, unit_curvature
 from isthmus.model.problem import Problem
 from isthmus.report.chapters.embedding import EMBEDDING
 from tests.embedding.fixtures import WIDTH_1, flat, steps_problem
@@ -24,9 +24,11 @@ def _drawn(records: dict) -> list[str]:
 def test_near_a_narrow_point() -> None:
     image = grow(polish(steps_problem(1, flat(WIDTH_1))).problem, Growth("0", {0: (0.3, 0.7)})).problem
     records = _records(image) | {"embedding/census": census(steps_problem(1), [1, 2], starts=[6, 8])}
+    records["embedding/condensation"] = condensation(image)
     words = EMBEDDING.sentence(records)
     assert "near the critical point of width 1" in words and "signed loss gap" in words
-    assert _drawn(records) == ["plateau", "unit-curvature", "census"]
+    assert _drawn(records) == ["plateau", "condensation", "unit-curvature", "census"]
+    assert "1 to 1" in [line.value for line in EMBEDDING.headline(records)]
 
 
 @pytest.mark.parametrize("kind", ["conv", "dense, first layer"])

@@ -1,13 +1,12 @@
 """The verb `isthmus tune`."""
 
 import sys
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
-from cyclopts import Parameter
 from rich.console import Console
 from rich.table import Table
 
+from isthmus.cli.options import Json, Out, Samples, SeedNumber, Target
 from isthmus.cli.place import first_samples, problem_at
 from isthmus.cli.show import show
 from isthmus.dynamics import rank_optimizers, spectrum
@@ -16,23 +15,21 @@ from isthmus.results.optimizers import Ranking
 
 
 def tune(
-    target: str,
+    target: Target,
     *,
     family: Literal["gradient_descent", "heavy_ball", "nesterov"] = "heavy_ball",
     objective: Literal["rate", "steps"] = "steps",
     fraction: float = 0.01,
     max_steps: int = 2000,
-    samples: int | None = None,
-    seed: int = 0,
-    out: Path | None = None,
-    as_json: Annotated[bool, Parameter(name="--json", negative="")] = False,
+    samples: Samples = None,
+    seed: SeedNumber = 0,
+    out: Out = None,
+    as_json: Json = False,
 ) -> int:
     """The best step size and momentum on the network's modes, and a table of optimizers by predicted steps.
 
     Parameters
     ----------
-    target
-        FILE.py:function that returns an isthmus.Problem.
     family
         What is tuned.
     objective
@@ -41,14 +38,6 @@ def tune(
         Of the error that training can remove.
     max_steps
         Where counting stops.
-    samples
-        Only the first training samples.
-    seed
-        Names random start vectors.
-    out
-        Save the record here (.safetensors).
-    as_json
-        Print JSON.
     """
     problem = problem_at(target)
     modes = spectrum(problem if samples is None else first_samples(problem, samples), seed=seed)

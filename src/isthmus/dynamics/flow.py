@@ -2,17 +2,14 @@
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.integrate import DOP853
 
 from isthmus._core.errors import InputError
 from isthmus._core.seeds import Seed, as_seed
-from isthmus._core.status import Status
 from isthmus.curvature import hessian_operator
+from isthmus.dynamics.integrate import integrate
 from isthmus.dynamics.limits import WeightEquation, weight_equation
 from isthmus.dynamics.methods import Method
 from isthmus.dynamics.optimizers import OptimizerLike, Understood, understand_optimizer
@@ -21,8 +18,6 @@ from isthmus.model.derivatives import loss_gradient, loss_value
 from isthmus.model.problem import Problem, provenance
 from isthmus.results.flows import GradientFlow
 from isthmus.results.provenance import Cost
-
-_FIRST = 1e-3
 
 
 def gradient_flow(
@@ -67,9 +62,14 @@ def gradient_flow(
     equation = _check(known, steps, points, rtol)
     method: Method = known.method  # pyright: ignore[reportAssignmentType]
     kept = np.unique(np.linspace(0, steps, points).round().astype(int))
-    path = _integrate(problem, equation, method.decay, kept * equation.speed, rtol, max_evaluations)
-    kept = kept[: len(path.weights)]
-    places = [problem.at(torch.from_numpy(weights)) for weights in path.weights]
+
+    def slope(weights: np.ndarray) -> np.ndarray:
+        gradient = loss_gradient(problem.at(torch.from_numpy(weights)), chunk=problem.samples)
+        return gradient.cpu().numpy() + method.decay * weights
+
+    path = integrate(equation, slope, problem.network.flat.cpu().numpy(), kept * equation.speed, rtol=rtol, most=max_evaluations)
+    kept = kept[: len(path.points)]
+    places = [problem.at(torch.from_numpy(weights)) for weights in path.points]
     tops = [_sharpness(place, seed) + method.decay if sharpness else math.nan for place in places]
     margin = method.lr * np.array(tops) / method.limit()
     beyond = np.flatnonzero(margin >= 1)
@@ -80,7 +80,7 @@ def gradient_flow(
         gradient_norm=np.array([float(loss_gradient(place).norm()) for place in places]),
         sharpness=np.array(tops),
         margin=margin,
-        weights=path.weights,
+        weights=path.points,
         edge_step=int(kept[beyond[0]]) if beyond.size else -1,
         optimizer=known.words,
         equation=equation.words,
@@ -103,49 +103,6 @@ def _check(known: Understood, steps: int, points: int, rtol: float) -> WeightEqu
             "predict_training(view='linearized')."
         )
     return weight_equation(known.method)
-
-
-@dataclass(frozen=True)
-class _Path:
-    weights: np.ndarray
-    evaluations: int
-    status: Status
-
-
-def _integrate(problem: Problem, equation: WeightEquation, decay: float, times: np.ndarray, rtol: float, most: int) -> _Path:
-    """The weights at the times, as far as the gradients allowed reach."""
-    start = problem.network.flat.numpy().copy()
-
-    def slope(weights: np.ndarray) -> np.ndarray:
-        return loss_gradient(problem.at(torch.from_numpy(weights)), chunk=problem.samples).numpy() + decay * weights
-
-    field, begin, state = _field(equation, slope, start, float(times[-1]))
-    solver = DOP853(field, begin, state, float(times[-1]), rtol=rtol, atol=1e-3 * rtol * max(float(np.abs(start).max()), 1e-3))
-    found, size = [start], len(start)
-    while len(found) < len(times) and solver.status == "running" and solver.nfev < most:
-        solver.step()
-        inner = solver.dense_output()
-        while len(found) < len(times) and times[len(found)] <= solver.t and solver.status != "failed":
-            found.append(inner(times[len(found)])[:size])
-    status = Status.CONVERGED if len(found) == len(times) else Status.MAX_STEPS
-    return _Path(np.stack(found), solver.nfev, Status.NOT_FINITE if solver.status == "failed" else status)
-
-
-def _field(
-    equation: WeightEquation, slope: Callable[[np.ndarray], np.ndarray], start: np.ndarray, end: float
-) -> tuple[Callable[[float, np.ndarray], np.ndarray], float, np.ndarray]:
-    """The vector field, and where it starts: a friction d/t is entered by the Taylor series of its regular solution."""
-    if equation.order == 1:
-        return lambda t, w: -slope(w), 0.0, start
-
-    def second(t: float, state: np.ndarray) -> np.ndarray:
-        weights, speed = np.split(state, 2)
-        return np.concatenate([speed, -(equation.constant + (equation.over_time / t if t else 0.0)) * speed - slope(weights)])
-
-    if not equation.over_time:
-        return second, 0.0, np.concatenate([start, np.zeros_like(start)])
-    first, pull = _FIRST * min(equation.speed, end), slope(start) / (1 + equation.over_time)
-    return second, first, np.concatenate([start - pull * first**2 / 2, -pull * first])
 
 
 def _sharpness(problem: Problem, seed: Seed) -> float:

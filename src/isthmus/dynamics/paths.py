@@ -10,6 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from isthmus._core.errors import NumericalError
+from isthmus.dynamics.integrate import integrate
+from isthmus.dynamics.limits import WeightEquation
 from isthmus.dynamics.methods import Method
 from isthmus.dynamics.scaling import ScaledLoss, scaled_loss
 from isthmus.kernel import empirical_ntk
@@ -86,10 +89,41 @@ def _with_bucket(modes: Spectrum, array: np.ndarray, last: float) -> np.ndarray:
     return array if modes.complete else np.append(array, last)
 
 
+class _OutputSpace:
+    """The linearized network in function space, ``f = f_0 + (alpha - 1) J w_0 + K r`` with the constant kernel K."""
+
+    def __init__(self, problem: Problem, modes: Spectrum, *, decay: bool) -> None:
+        network, inputs = problem.network, problem.inputs
+        self.problem, self.modes, self.scaled = problem, modes, scaled_loss(problem)
+        self.kernel = empirical_ntk(network, inputs, verify=False).matrix
+        origin = output_jvp(network, inputs, network.flat).reshape(-1).cpu().numpy() if decay else np.zeros(len(self.kernel))
+        self.origin, self.start = origin, self.scaled.outputs.reshape(-1)
+
+    def outputs(self, state: np.ndarray) -> np.ndarray:
+        """f, ``(n c,)``, from the state ``(r, alpha)``."""
+        return self.start + (state[-1] - 1) * self.origin + self.kernel @ state[:-1]
+
+    def slope(self, outputs: np.ndarray) -> np.ndarray:
+        """``dl/df``."""
+        return output_gradient(self.problem, _tensor(outputs, self.problem)).reshape(-1).cpu().numpy()
+
+    def point(self, state: np.ndarray, wanted: bool) -> Point:
+        """What is told of a state."""
+        outputs = self.outputs(state)
+        z = self.modes.scaled_error + self.scaled.scale(outputs - self.start) if wanted else None
+        return Point(
+            loss_of(self.problem, outputs),
+            float(np.linalg.norm(self.slope(outputs))),
+            None if z is None else self.modes.vectors.T @ z,
+            state[:-1] if wanted else None,
+            float(state[-1]),
+        )
+
+
 def output_path(problem: Problem, modes: Spectrum, method: Method, keep: Container[int]) -> Iterator[Point]:
     """The points after steps 0, 1, 2, ... in function space, under the loss itself.
 
-    ``f = f_0 + (alpha - 1) J w_0 + K r`` with the constant kernel K. Cost of a step: one product with the ``(n c, n c)`` kernel.
+    Cost of a step: one product with the ``(n c, n c)`` kernel.
 
     Args:
         problem: in float64 and evaluation mode.
@@ -97,27 +131,34 @@ def output_path(problem: Problem, modes: Spectrum, method: Method, keep: Contain
         method: the optimizer.
         keep: steps at which z_i and r are wanted.
     """
-    network, inputs, scaled = problem.network, problem.inputs, scaled_loss(problem)
-    kernel = empirical_ntk(network, inputs, verify=False).matrix
-    origin = output_jvp(network, inputs, network.flat).reshape(-1).cpu().numpy() if method.decay else np.zeros(len(kernel))
-    start = scaled.outputs.reshape(-1)
+    space = _OutputSpace(problem, modes, decay=bool(method.decay))
+    first = np.append(np.zeros(len(space.kernel)), 1.0)
+    yield space.point(first, 0 in keep)
+    states = method.iterate(lambda state: np.append(space.slope(space.outputs(state)), 0.0), first)
+    for step, state in enumerate(states, start=1):
+        yield space.point(state, step in keep)
 
-    def moved(state: np.ndarray) -> np.ndarray:
-        return start + (state[-1] - 1) * origin + kernel @ state[:-1]
 
-    def slope(outputs: np.ndarray) -> np.ndarray:
-        return output_gradient(problem, _tensor(outputs, problem)).reshape(-1).cpu().numpy()
+def output_flow(problem: Problem, modes: Spectrum, equation: WeightEquation, steps: np.ndarray) -> list[Point]:
+    """The limiting equation in function space under the loss itself, ``f = f_0 + K r``, ``r' = -dl/df`` (or of second order).
 
-    def point(state: np.ndarray, wanted: bool) -> Point:
-        outputs = moved(state)
-        z = modes.vectors.T @ (modes.scaled_error + scaled.scale(outputs - start)) if wanted else None
-        size = float(np.linalg.norm(slope(outputs)))
-        return Point(loss_of(problem, outputs), size, z, state[:-1] if wanted else None, float(state[-1]))
+    Args:
+        problem: in float64 and evaluation mode.
+        modes: its complete spectrum, on which z_i is read.
+        equation: of the optimizer.
+        steps: at whose times the points are wanted, first 0.
+    """
+    space = _OutputSpace(problem, modes, decay=False)
 
-    first = np.append(np.zeros(len(kernel)), 1.0)
-    yield point(first, 0 in keep)
-    for step, state in enumerate(method.iterate(lambda state: np.append(slope(moved(state)), 0.0), first), start=1):
-        yield point(state, step in keep)
+    def pull(r: np.ndarray) -> np.ndarray:
+        return space.slope(space.outputs(np.append(r, 1.0)))
+
+    path = integrate(equation, pull, np.zeros(len(space.kernel)), steps * equation.speed, rtol=1e-9, most=200_000)
+    if len(path.points) < len(steps):
+        raise NumericalError(
+            path.status, f"the function-space equation beyond step {steps[len(path.points) - 1]}; use view='discrete'"
+        )
+    return [space.point(np.append(r, 1.0), wanted=True) for r in path.points]
 
 
 def loss_of(problem: Problem, outputs: np.ndarray, *, test: bool = False) -> float:

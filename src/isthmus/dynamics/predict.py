@@ -13,11 +13,11 @@ import torch
 from isthmus._core.errors import InputError
 from isthmus._core.seeds import Seed, as_seed
 from isthmus._core.status import Status
-from isthmus.dynamics.limits import LimitingEquation, high_resolution_equation, limiting_equation
+from isthmus.dynamics.limits import LimitingEquation, high_resolution_equation, limiting_equation, weight_equation
 from isthmus.dynamics.linearized import linearized_path
 from isthmus.dynamics.methods import CanonicalNesterov, Method, ScheduledNesterov, TorchSgd, TwoMomentum
 from isthmus.dynamics.optimizers import OptimizerLike, Understood, understand_optimizer
-from isthmus.dynamics.paths import Point, loss_of, mode_path, output_path, outputs_on_test
+from isthmus.dynamics.paths import Point, loss_of, mode_path, output_flow, output_path, outputs_on_test
 from isthmus.dynamics.scaling import scaled_loss
 from isthmus.dynamics.spectrum import spectrum
 from isthmus.model.problem import Problem
@@ -73,7 +73,7 @@ def predict_training(
     modes = problem if isinstance(problem, Spectrum) else spectrum(problem, seed=seed)
     known = _understand(optimizer, quiet, steps, steps_per_epoch)
     if view in ("ode", "high_resolution"):
-        found = _continuous(modes, known, steps, view)
+        found = _continuous(quiet, modes, known, steps, view)
     elif view == "linearized" or known.method is None:
         found = _linearized(quiet, modes, known, steps, test, steps_per_epoch)
     else:
@@ -121,17 +121,26 @@ def _understand(optimizer: OptimizerLike, problem: Problem | None, steps: int, s
     return Understood(optimizer, "", optimizer.words, None)
 
 
-def _continuous(modes: Spectrum, known: Understood, steps: int, view: str) -> _Found:
+def _continuous(problem: Problem | None, modes: Spectrum, known: Understood, steps: int, view: str) -> _Found:
     if known.method is None or known.method.decay:
         why = known.reason or "weight decay moves the minimum"
         raise InputError(f"{known.words} has no limiting equation here ({why}). Use view='discrete' or 'linearized'.")
     equation = (limiting_equation if view == "ode" else high_resolution_equation)(known.method)
     step, kept = _spread(steps, _GRID), _spread(steps, _KEPT)
+    words = "the limiting equation, not the optimizer's own steps; it differs by the order of the step size"
+    if not modes.quadratic and view == "ode" and problem is not None and modes.complete:
+        grid = np.unique(np.concatenate([step, kept]))
+        points = output_flow(problem, modes, weight_equation(known.method), grid)
+        at = [points[place] for place in np.searchsorted(grid, step)]
+        amplitudes = np.stack([points[place].scaled for place in np.searchsorted(grid, kept)])
+        loss, error = np.array([point.loss for point in at]), np.array([point.error for point in at])
+        words += f", integrated in function space under {modes.loss_name} itself"
+        return _Found(step, loss, error, kept, amplitudes, view, words, equation)
+    words += "" if modes.quadratic else f"; {modes.loss_name} is replaced by its quadratic model at the start"
     values = modes.values if modes.complete else np.append(modes.values, modes.bucket_value)
     start = modes.coefficients if modes.complete else np.append(modes.coefficients, modes.bucket_norm)
     square = ((equation.amplitude(values, step) * start) ** 2).sum(axis=1)
     amplitudes = equation.amplitude(modes.values, kept) * modes.coefficients
-    words = "the limiting equation, not the optimizer's own steps; it differs by the order of the step size"
     return _Found(step, modes.offset + 0.5 * square, np.sqrt(square), kept, amplitudes, view, words, equation)
 
 

@@ -1,5 +1,6 @@
 """Leaving a grown critical point along the direction that the small network's split matrices give."""
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from isthmus.embedding.blocks import split_blocks
 from isthmus.embedding.grow import grow
 from isthmus.embedding.growth import Growth
 from isthmus.embedding.unit_curvature import splittable
+from isthmus.linops.newton import newton_to_critical, newton_to_minimum
 from isthmus.linops.random import gaussian
 from isthmus.model.derivatives import loss_gradient
 from isthmus.model.populations import Population
@@ -26,6 +28,7 @@ from isthmus.results.provenance import Cost
 
 _SIZES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 _PUSH, _NOISE, _TRIES = 1e-2, 1e-2, 8
+_PURE, _SETTLED = (1e-2, 3e-2, 1e-1, 3e-1), 1e-9
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,10 @@ def escape(
     """Split one unit of a critical point and leave the saddle: direction, predicted and measured decrease.
 
     For shares in (0, 1) the direction is the lowest eigenvector of S, ``dL = alpha (1 - alpha) lambda_min eps^2 / 2`` per
-    unit of relative motion, outside [0, 1] the highest; with D != 0 the lowest eigenvector of the whole block. From a
-    point 1e-2 along it the loss is minimized twice, without and with random noise: a pure direction can keep a symmetry
-    of the problem and end at another saddle, which is reported as locked.
+    unit of relative motion, outside [0, 1] the highest; with D != 0 the lowest eigenvector of the whole block. From points
+    along it the loss is descended twice. Without noise, by saddle-free steps that keep every symmetry of the problem up to
+    rounding and stop where the gradient first vanishes: a pure direction can lead to another saddle, which is reported as
+    locked. With random noise, which breaks the symmetry, down to a minimum.
 
     Args:
         problem: small network at a critical point, data and loss; taken to float64.
@@ -80,10 +84,12 @@ def escape(
     population, point = Population(wide), wide.network.flat
     before = float(population.losses(point[None])[0])
     measured = _signed_changes(population, point, direction, before)
-    ends = _descents(wide, point, direction, seed)
+    rests, saddles = _rests(population, point, direction)
+    ends = torch.cat([rests, _descents(wide, point, direction, seed)])
     losses = population.losses(ends)
-    best = int(losses[1:].argmin()) + 1
-    after, locked = float(losses.min()), float(losses[0])
+    after = float(losses.min())
+    held = losses[: len(rests)][saddles]
+    locked = float(held.max()) if len(held) else math.nan
     record = Escape(
         size=np.array(_SIZES),
         predicted=0.5 * value[0] * np.array(_SIZES) ** 2,
@@ -96,16 +102,15 @@ def escape(
         loss_before=before,
         loss_after=after,
         loss_locked=locked,
-        locked=bool(locked > after + 1e-6 * max(before, 1e-300)),
+        locked=locked > after + 1e-6 * max(before, 1e-300),
         escaped=bool(after < before - 1e-9 * max(before, 1e-300)),
         status=Status.EXACT,
-        method=f"split of unit {unit} of {group.name}, share {alpha:g}; {_TRIES} noisy descents beside the pure one",
+        method=f"split of unit {unit} of {group.name}, share {alpha:g}; {_TRIES} noisy descents beside {2 * len(_PURE)} pure ones",
         error="second order in the step; measured changes are exact up to rounding of the loss",
         cost=Cost(seconds=time.perf_counter() - started),
         provenance=provenance(problem, seed),
     )
-    lowest = ends[0] if locked <= float(losses[best]) else ends[best]
-    return EscapeRoute(record, wide, direction, wide.at(lowest))
+    return EscapeRoute(record, wide, direction, wide.at(ends[int(losses.argmin())]))
 
 
 def _steepest(problem: Problem, layer: str | None, unit: int | None, alpha: float) -> tuple[UnitGroup, int, tuple[float, Tensor]]:
@@ -155,11 +160,22 @@ def _signed_changes(population: Population, point: Tensor, direction: Tensor, be
     return both.reshape(2, -1).mean(0).cpu().numpy()
 
 
+def _rests(population: Population, point: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
+    """Where pure pushes of several sizes first slow down below the start, and which of these points are critical saddles."""
+    sizes = torch.tensor([sign * size for size in _PURE for sign in (1, -1)], dtype=point.dtype)[:, None]
+    starts = point + sizes * max(1.0, float(point.norm()) / len(point) ** 0.5) * direction
+    before, _, hessian = population.hessians(point[None])
+    slow = _SETTLED * float(torch.linalg.matrix_norm(hessian[0], ord=2)) * float(point.norm())
+    found = newton_to_critical(population.hessians, newton_to_minimum(population.hessians, starts, tolerance=slow).points)
+    fell = found.values < before - 1e-9 * before.abs()
+    points, critical = found.points[fell], found.slopes[fell] <= slow
+    values = torch.linalg.eigvalsh(population.hessians(points)[2]) if len(points) else points.new_zeros(0, len(point))
+    return points, critical & (values[:, 0] < -_SETTLED * values.abs().amax(1))
+
+
 def _descents(wide: Problem, point: Tensor, direction: Tensor, seed: Seed) -> Tensor:
-    """Minima reached from the pushed point: first without noise, then with it, from both sides."""
+    """Minima reached from points pushed to both sides, with noise."""
     noise = gaussian((_TRIES, len(point)), seed.child("noise"), point.dtype)
     signs = torch.tensor([1.0, -1.0] * (_TRIES // 2), dtype=point.dtype)[:, None]
     size = _PUSH * max(1.0, float(point.norm()) / len(point) ** 0.5)
-    noisy = point + signs * size * direction + _NOISE * size * noise
-    starts = torch.cat([(point + size * direction)[None], noisy])
-    return polish_points(wide, starts, toward="minimum").points
+    return polish_points(wide, point + signs * size * direction + _NOISE * size * noise, toward="minimum").points

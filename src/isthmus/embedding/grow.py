@@ -11,7 +11,7 @@ from isthmus._core.errors import InputError, UnsupportedLayer
 from isthmus._core.seeds import Seed, as_seed
 from isthmus.embedding.compatible import Compatible, embedded
 from isthmus.embedding.growth import Copies, Growth
-from isthmus.embedding.optimizer_state import mapped_optimizer
+from isthmus.embedding.optimizer_state import StateMap, mapped_optimizer
 from isthmus.linops.random import gaussian, rademacher
 from isthmus.model.derivatives import output_vjp
 from isthmus.model.network import Network
@@ -112,7 +112,11 @@ def grow(
     names = ", ".join(name for growth in done.growths for name in growth.layers)
     difference = require_same_outputs(narrow.eval(), done.wide.eval(), inputs, what=f"Growing {names}")
     module = module_of(done.wide)
-    carried = None if optimizer is None else mapped_optimizer(optimizer, _module(source), module, done.copies)
+    carried = (
+        None
+        if optimizer is None
+        else mapped_optimizer(optimizer, _module(source), module, [StateMap.of_copies(c) for c in done.copies])
+    )
     problem = source._with(network=done.wide) if isinstance(source, Problem) else None
     return Grown(done.wide, tuple(done.growths), difference, done.critical, tuple(done.notes), problem, carried, module)
 

@@ -1,6 +1,7 @@
-"""An optimizer for a grown module that goes on where the old one stood."""
+"""An optimizer for a resized module that goes on where the old one stood."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -8,30 +9,50 @@ from torch import Tensor, nn
 from isthmus._core.errors import InputError
 from isthmus.embedding.growth import Copies
 from isthmus.model.resizing import resized_tensors
+from isthmus.model.units import UnitGroup
 
 _LINEAR = ("momentum_buffer", "exp_avg", "exp_inf")
 _SQUARE = ("exp_avg_sq", "max_exp_avg_sq", "sum", "square_avg")
 
 
-def mapped_optimizer(
-    optimizer: torch.optim.Optimizer, narrow: nn.Module, wide: nn.Module, steps: Sequence[Copies]
-) -> torch.optim.Optimizer:
-    """The same kind of optimizer on the wide module's parameters, its state mapped like gradients.
+@dataclass(frozen=True)
+class StateMap:
+    """How the gradient of one layer's units, and its square, become those of the resized layer.
 
-    First moments map like the gradient (own entries of a copy times its share, outgoing entries unchanged, null units
-    zero), second moments by the squares of these factors; step counts are kept.
+    Attributes:
+        group: the units before.
+        own: matrices ``(m', m)`` on own entries, for first and for second moments.
+        outgoing: the matrix on outgoing entries, for both.
+    """
+
+    group: UnitGroup
+    own: tuple[Tensor, Tensor]
+    outgoing: Tensor
+
+    @classmethod
+    def of_copies(cls, copies: Copies) -> "StateMap":
+        """Of a grown layer: own entries of a copy times its share, outgoing entries repeated, null units zero."""
+        return cls(copies.group, (copies.shared(1), copies.shared(2)), copies.same)
+
+
+def mapped_optimizer(
+    optimizer: torch.optim.Optimizer, before: nn.Module, after: nn.Module, steps: Sequence[StateMap]
+) -> torch.optim.Optimizer:
+    """The same kind of optimizer on the resized module's parameters, its state mapped like gradients.
+
+    First moments map like the gradient, second moments like its square; step counts are kept.
 
     Args:
-        optimizer: of the narrow module.
-        narrow: the module whose parameters it holds.
-        wide: the grown module.
-        steps: what the units of the grown layers copy, in order.
+        optimizer: of the old module.
+        before: the module whose parameters it holds.
+        after: the resized module.
+        steps: what became of each resized layer, in order.
 
     Raises:
         InputError: the optimizer holds other parameters, or a state entry whose map is unknown.
     """
-    names: dict[torch.Tensor, str] = {parameter: name for name, parameter in narrow.named_parameters()}
-    free: dict[str, torch.Tensor] = dict(wide.named_parameters())
+    names: dict[torch.Tensor, str] = {parameter: name for name, parameter in before.named_parameters()}
+    free: dict[str, torch.Tensor] = dict(after.named_parameters())
     groups = []
     for group in optimizer.param_groups:
         if strange := [p for p in group["params"] if p not in names]:
@@ -54,19 +75,19 @@ def mapped_optimizer(
     return made
 
 
-def mapped_gradient(tensors: dict[str, Tensor], steps: Sequence[Copies], *, power: int = 1) -> dict[str, Tensor]:
-    """What growth makes of a gradient: own entries of a copy times its share, outgoing entries repeated, null units zero.
+def mapped_gradient(tensors: dict[str, Tensor], steps: Sequence[StateMap], *, power: int = 1) -> dict[str, Tensor]:
+    """What resizing makes of a gradient.
 
-    Exact for every data set and loss, but for the outgoing weights of null units: theirs is the unit's constant output times
-    the gradient of the reader's bias.
+    Exact for every data set and loss where units are copied or exact copies joined, but for the outgoing weights of null
+    units: theirs is the unit's constant output times the gradient of the reader's bias, and is left out.
 
     Args:
-        tensors: by name, of the narrow network.
-        steps: what the units of the grown layers copy, in order.
+        tensors: by name, of the old network.
+        steps: what became of each resized layer, in order.
         power: 1 for gradients, 2 for their squares.
     """
-    for copies in steps:
-        tensors = {**tensors, **resized_tensors(tensors, copies.group, copies.shared(power), copies.same)}
+    for step in steps:
+        tensors = {**tensors, **resized_tensors(tensors, step.group, step.own[power - 1], step.outgoing)}
     return tensors
 
 
@@ -76,11 +97,11 @@ def _options(optimizer: torch.optim.Optimizer) -> dict:
     return {k: v for k, v in optimizer.defaults.items() if k in code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]}
 
 
-def _mapped(slot: str, tensors: dict[str, Tensor], steps: Sequence[Copies]) -> dict[str, Tensor]:
+def _mapped(slot: str, tensors: dict[str, Tensor], steps: Sequence[StateMap]) -> dict[str, Tensor]:
     if slot not in (*_LINEAR, *_SQUARE):
         raise InputError(
-            f"The optimizer keeps {slot!r} for each parameter; how it maps to a wider network is not known. Known: "
-            f"{', '.join((*_LINEAR, *_SQUARE))}. Start a fresh optimizer on the grown module."
+            f"The optimizer keeps {slot!r} for each parameter; how it maps to another width is not known. Known: "
+            f"{', '.join((*_LINEAR, *_SQUARE))}. Start a fresh optimizer on the new module."
         )
     mapped = mapped_gradient(tensors, steps, power=1 if slot in _LINEAR else 2)
     return {name: value.clone() for name, value in mapped.items()}

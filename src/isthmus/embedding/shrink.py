@@ -1,18 +1,19 @@
 """Making a network narrower by joining units that do the same thing, and saying what it cost."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from isthmus._core.errors import InputError
 from isthmus._core.numerics import tolerance as rounding
+from isthmus.embedding.optimizer_state import StateMap, mapped_optimizer
 from isthmus.embedding.vectors import is_homogeneous, is_odd, unit_outputs, unit_vectors
 from isthmus.model.derivatives import loss_value
 from isthmus.model.network import Network
 from isthmus.model.problem import Problem
-from isthmus.model.resizing import Recipe, output_difference, resized, unit_group, unit_groups
+from isthmus.model.resizing import Recipe, module_of, output_difference, resized, unit_group, unit_groups
 from isthmus.model.units import UnitGroup
 
 _PASSES = 3
@@ -53,6 +54,8 @@ class Shrunk:
         loss_before: of the wide network.
         loss_after: of the narrow one.
         agreement: share of samples with the same largest output, where there are several.
+        module: the narrow module.
+        optimizer: for its parameters, with the state carried over, when one was given.
     """
 
     problem: Problem
@@ -63,6 +66,8 @@ class Shrunk:
     loss_before: float
     loss_after: float
     agreement: float
+    module: nn.Module
+    optimizer: torch.optim.Optimizer | None
 
 
 @dataclass
@@ -74,7 +79,13 @@ class _Plan:
     constants: dict[int, float] = field(default_factory=dict)
 
 
-def shrink(problem: Problem, layers: Sequence[str] | None = None, *, tolerance: float = 1e-6) -> Shrunk:
+def shrink(
+    problem: Problem,
+    layers: Sequence[str] | None = None,
+    *,
+    tolerance: float = 1e-6,
+    trained: tuple[nn.Module, torch.optim.Optimizer] | None = None,
+) -> Shrunk:
     """Join clones, sign- and scale-equivalent units, constants and units without output; refit what is not exact.
 
     Units whose own parameters agree become one whose outgoing weights are the sum; for odd activations also up to sign,
@@ -86,18 +97,21 @@ def shrink(problem: Problem, layers: Sequence[str] | None = None, *, tolerance: 
         layers: groups of units to treat; by default all whose units can be removed one by one.
         tolerance: relative distance of own parameters up to which units are joined, and relative size of outgoing
             weights up to which a unit is dropped. Rounding level joins exact copies only; 0.1 and more compresses.
+        trained: the module that this problem holds and the optimizer of its parameters, whose state is carried over: the
+            gradient of joined units is the sum of theirs, the squares are divided by the squared shares.
 
     Returns:
         The narrow network with its certificate.
 
     Raises:
-        InputError: the tolerance is not in [0, 1).
+        InputError: the tolerance is not in [0, 1), or the module given with the optimizer is not the problem's.
         UnsupportedLayer: a named layer cannot be treated.
     """
     if not 0 <= tolerance < 1:
         raise InputError(f"tolerance is a relative distance in [0, 1), found {tolerance}.")
     problem = problem.eval()
-    network, merges = problem.network, []
+    _require_same_module(problem, trained)
+    network, merges, steps = problem.network, [], []
     names = list(layers) if layers is not None else [g.name for g in unit_groups(problem) if g.obstacle is None]
     before = {name: unit_group(problem, name).size for name in names}
     widths = dict(before)
@@ -111,13 +125,27 @@ def shrink(problem: Problem, layers: Sequence[str] | None = None, *, tolerance: 
             plan = _plan(there, group, tolerance)
             if plan.merges:
                 network = _applied(there, group, plan)
+                steps.append(_state_map(there, group, plan))
                 widths[name] = len(plan.kept)
                 found += plan.merges
         merges += found
         if not found:
             break
-    narrow = problem._with(network=network)
-    return _certified(problem, narrow, merges, {name: (before[name], widths[name]) for name in names})
+    found = _certified(problem, problem._with(network=network), merges, {name: (before[name], widths[name]) for name in names})
+    if trained is None:
+        return found
+    return replace(found, optimizer=mapped_optimizer(trained[1], trained[0], found.module, steps))
+
+
+def _require_same_module(problem: Problem, trained: tuple[nn.Module, torch.optim.Optimizer] | None) -> None:
+    if trained is None:
+        return
+    mine, theirs = problem.network.parameters, Network.of(trained[0]).parameters
+    if mine.keys() != theirs.keys() or any(mine[k].shape != theirs[k].shape or not torch.equal(mine[k], theirs[k]) for k in mine):
+        raise InputError(
+            "The module given with the optimizer has other parameters than this problem, so its optimizer's state does not belong "
+            "here. Make the Problem from that module as it stands now."
+        )
 
 
 def _certified(wide: Problem, narrow: Problem, merges: list[Merge], widths: dict[str, tuple[int, int]]) -> Shrunk:
@@ -133,6 +161,8 @@ def _certified(wide: Problem, narrow: Problem, merges: list[Merge], widths: dict
         loss_before=loss_value(wide),
         loss_after=loss_value(narrow),
         agreement=float((one.argmax(1) == other.argmax(1)).double().mean()) if several else float("nan"),
+        module=module_of(narrow.network),
+        optimizer=None,
     )
 
 
@@ -190,17 +220,32 @@ def _relation(group: UnitGroup, mine: Tensor, theirs: Tensor) -> tuple[str, floa
 
 
 def _applied(problem: Problem, group: UnitGroup, plan: _Plan) -> Network:
-    keep = torch.zeros(len(plan.kept), group.size, dtype=torch.float64)
-    keep[torch.arange(len(plan.kept)), torch.tensor(plan.kept)] = 1
-    outgoing = keep.clone()
-    for merge in plan.merges:
-        if merge.into >= 0:
-            outgoing[plan.kept.index(merge.into), merge.unit] = merge.factor
-    narrow = resized(problem.network, group, Recipe(keep, outgoing, torch.zeros(len(keep))), inputs=problem.inputs)
+    keep, joined = _matrices(group, plan)
+    narrow = resized(problem.network, group, Recipe(keep, joined, torch.zeros(len(keep))), inputs=problem.inputs)
     narrow = _with_constants(problem.network, narrow, group, plan)
     if any(merge.distance > 1e-12 for merge in plan.merges):
         narrow = _refitted(problem, narrow, group)
     return narrow
+
+
+def _matrices(group: UnitGroup, plan: _Plan) -> tuple[Tensor, Tensor]:
+    """``(m', m)``: the units that stay, and the factors with which each takes the others' outgoing weights."""
+    keep = torch.zeros(len(plan.kept), group.size, dtype=torch.float64)
+    keep[torch.arange(len(plan.kept)), torch.tensor(plan.kept)] = 1
+    joined = keep.clone()
+    for merge in plan.merges:
+        if merge.into >= 0:
+            joined[plan.kept.index(merge.into), merge.unit] = merge.factor
+    return keep, joined
+
+
+def _state_map(problem: Problem, group: UnitGroup, plan: _Plan) -> StateMap:
+    """With ``p_i = f_i p`` and ``f_i u_i = s_i u``: ``g = sum_i f_i g_i`` and ``f_i^2 g_i^2 = s_i^2 g^2``."""
+    keep, joined = _matrices(group, plan)
+    _, out = unit_vectors(problem, group)
+    total = joined @ out
+    shares = joined * (total @ out.T) / total.square().sum(1, keepdim=True).clamp_min(1e-300)
+    return StateMap(group, (joined, joined**2 / shares.square().sum(1, keepdim=True).clamp_min(1e-300)), keep)
 
 
 def _with_constants(wide: Network, narrow: Network, group: UnitGroup, plan: _Plan) -> Network:

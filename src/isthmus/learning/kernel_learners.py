@@ -94,11 +94,11 @@ class GaussianKernel:
 
 @dataclass(frozen=True)
 class LinearKernel:
-    """``<x, x'>``: the linear model, of which every learner should be better on a nonlinear target."""
+    """``<x, x'> + 1``: the linear model with an intercept, of which every learner should be better on a nonlinear target."""
 
     def __call__(self, inputs: np.ndarray, others: np.ndarray) -> np.ndarray:
         """``(n, m)``."""
-        return inputs @ others.T
+        return inputs @ others.T + 1
 
 
 @dataclass(frozen=True)
@@ -231,7 +231,7 @@ class ClosedKernelLearner(Learner):
 
     @classmethod
     def linear(cls) -> "ClosedKernelLearner":
-        """Ridge regression on the inputs themselves."""
+        """Ridge regression on the inputs themselves, with an intercept."""
         return cls(LinearKernel(), "linear model")
 
     @classmethod

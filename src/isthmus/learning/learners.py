@@ -160,11 +160,12 @@ class NetworkLearner(Learner):
     @property
     def words(self) -> str:
         """In words."""
-        pulls = "zero" if self.order is None else "the start"
+        pulls, settings = "zero" if self.order is None else "the start", len(self.grid.rates) * len(self.grid.decays)
+        chosen = f", validated on a share of {self.grid.held_out:g} where no oracle chooses" if settings > 1 else ""
         return (
             f"{self.name}, width {self.width}; trains {TRAINS[self.trains]}; SGD momentum {self.schedule.momentum:g}, batch "
             f"{self.schedule.batch}, {self.schedule.epochs} epochs, rate to a tenth at half time, decay towards {pulls}; "
-            f"{len(self.grid.rates) * len(self.grid.decays)} settings of rate and decay"
+            f"{settings} settings of rate and decay{chosen}"
         )
 
     def network(self, inputs: int, outputs: int, seed: Seed) -> Network:
@@ -211,7 +212,7 @@ class NetworkLearner(Learner):
         choice = f"validation on {held.inputs.shape[1]} held-out samples{few}"
         partial = trials.fitted(best, excluded, f"{choice}; trained on the others only, for on all it diverges")
         whole = again.fitted(np.zeros_like(best), excluded, f"{choice}, then trained again on all")
-        return [one if fine else other for one, other, fine in zip(whole, partial, again.members.finite, strict=True)]
+        return [one if fine else other for one, other, fine in zip(whole, partial, again.descended(x, y), strict=True)]
 
     def _train(
         self, starts: Sequence[Network], x: Tensor, y: Tensor, rates: np.ndarray, decays: np.ndarray, seed: Seed
@@ -263,6 +264,11 @@ class _Trials:
         if not np.isfinite(errors).any(axis=1).all():
             raise NumericalError(Status.NOT_FINITE, "no setting of the grid stayed finite; lower its learning rates")
         return errors.argmin(axis=1), np.isinf(errors).sum(axis=1)
+
+    def descended(self, inputs: Tensor, targets: Tensor) -> np.ndarray:
+        """Which single members ended finite and no worse on their own samples than predicting zero, ``(s,)``."""
+        errors = (self.members.outputs(inputs, own_data=True) - targets).square().mean((1, 2))
+        return self.members.finite & (errors <= targets.square().mean((1, 2))).cpu().numpy()
 
     def fitted(self, chosen: np.ndarray, excluded: np.ndarray, choice: str) -> list[Fitted]:
         """The chosen member of each seed as a learned function, in float64."""

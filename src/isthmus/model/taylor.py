@@ -25,6 +25,7 @@ from isthmus.model.network import Network
 from isthmus.model.problem import Problem
 
 MAX_ORDER = 3
+_UNFOLLOWED = (RuntimeError, TypeError, ValueError, AttributeError, IndexError)  # a fault of the network's own comes again below
 
 Parameters = Mapping[str, Tensor]
 _Function = Callable[[Any], tuple[Any, ...]]
@@ -151,7 +152,7 @@ def _terms(
             with torch.enable_grad():
                 terms = _carried(lambda curves: base.forward(curves, inputs, held), anchor, displacement, order)
             return terms if record else tuple(term.detach() for term in terms)
-        except RuntimeError:
+        except _UNFOLLOWED:
             pass
         try:
             with torch.set_grad_enabled(record):

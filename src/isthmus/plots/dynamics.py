@@ -10,7 +10,8 @@ from matplotlib.ticker import NullLocator
 
 from isthmus.plots.style import CONTRAST, GRID, INK, MAIN, MUTED, PALE, WIDTH, figure, label, step_axis, styled
 from isthmus.results.dynamics import Comparison
-from isthmus.results.optimizers import Ranking
+from isthmus.results.flows import EdgeOfStability
+from isthmus.results.optimizers import OptimizerRuns, Ranking
 
 
 def plot_comparison(record: Comparison) -> Figure:
@@ -123,13 +124,17 @@ def _spread_labels(axes: Axes, ends: list[tuple[float, float, str, str]]) -> Non
         label(axes, x, 10**place, name, color)
 
 
-def _margin(axes: Axes, record: Comparison) -> None:
+def _margin(axes: Axes, record: Comparison | EdgeOfStability) -> None:
     axes.plot(record.step, record.margin, color=MAIN, marker="o", ms=2.5)
     axes.axhline(1, color=CONTRAST, lw=1, ls=":")
-    label(axes, record.step[1], 1, "stability limit", CONTRAST, dx=2, dy=-8)
+    label(axes, record.step[min(1, len(record.step) - 1)], 1, "stability limit", CONTRAST, dx=2, dy=-8)
     axes.set_yscale("log")
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.set_ylim(min(0.5, float(np.nanmin(record.margin)) / 2), max(2.0, 1.5 * float(np.nanmax(record.margin))))
+    low, high = min(0.5, float(np.nanmin(record.margin)) / 2), max(2.0, 1.5 * float(np.nanmax(record.margin)))
+    axes.set_ylim(low, high)
+    between = (1, 2, 5) if high < 100 * low else (1,)
+    ticks = [digit * 10.0**power for power in range(-6, 7) for digit in between if low <= digit * 10.0**power <= high]
+    axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.set_ylabel("lr × curvature\nover limit, log")
     axes.grid(axis="y")
 
@@ -165,3 +170,58 @@ def _bar(axes: Axes, record: Ranking, row: int, column: int, y: float, height: f
     )
     words = f"> {record.max_steps:,}" if missed else f"{steps:,}"
     label(axes, length, y, f"{words} to {fraction:.0%}", MUTED)
+
+
+def plot_edge(record: EdgeOfStability) -> Figure:
+    """Sharpness over the limit of the step size, and the loss of the same samples."""
+    with styled():
+        made = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+        upper, lower = made.add_subplot(2, 1, 1), made.add_subplot(2, 1, 2)
+        _margin(upper, record)
+        upper.set_ylabel("lr × sharpness\nover limit, log")
+        lower.plot(record.step, record.loss, color=MAIN, marker="o", ms=2.5)
+        lower.set_ylabel("loss")
+        lower.grid(axis="y")
+        if record.loss.min() > 0 and record.loss.max() > 50 * record.loss.min():
+            lower.set_yscale("log")
+            lower.set_ylabel("loss, log")
+        for axes in (upper, lower):
+            if record.edge_step >= 0:
+                axes.axvline(record.edge_step, color=MUTED, lw=1, ls=":")
+            step_axis(axes, float(record.step[-1]) * 1.05)
+        upper.set_xlabel("")
+        upper.tick_params(labelbottom=False)
+    return made
+
+
+_SHORT = {"edge of stability or catapult expected": "flagged, catapult", "feature learning expected": "features move"}
+
+
+def plot_runs(record: OptimizerRuns) -> Figure:
+    """One panel an optimizer: the runs of all seeds, and the median of what their kernels predict."""
+    with styled():
+        rows = len(record.names)
+        columns = 3 if rows > 4 else 2
+        lines = -(-rows // columns)
+        made = Figure(figsize=(WIDTH, 1.75 * lines + 0.5), layout="constrained")
+        seeds = f"solid: the network, {len(record.loss)} seeds; dashed: predicted by its initial kernel (median)"
+        made.suptitle(f"{record.setting}\n{seeds}", fontsize=9, x=0.01, ha="left")
+        top = 10 * float(np.nanmax(np.where(np.isfinite(record.loss), record.loss, np.nan)))
+        low = float(np.nanmin(np.where(record.loss > 0, record.loss, np.nan))) / 3
+        for row, name in enumerate(record.names):
+            axes = made.add_subplot(lines, columns, row + 1)
+            axes.plot(record.step, record.loss[:, row].T, color=MAIN, lw=0.8, alpha=0.7)
+            predicted = np.median(record.predicted[:, row], axis=0)
+            axes.plot(record.step, np.where(predicted < top, predicted, np.nan), color=CONTRAST, ls="--", lw=1.4)
+            axes.set_yscale("log")
+            axes.set_ylim(low, top)
+            margin = np.median(record.margin[:, row])
+            axes.set_title(f"{name}\n{margin:.2g} × limit: {_SHORT.get(record.verdict[row], record.verdict[row])}", fontsize=8)
+            axes.yaxis.set_minor_locator(NullLocator())
+            axes.tick_params(labelleft=row % columns == 0, labelbottom=row >= rows - columns)
+            axes.grid(axis="y")
+            if row >= rows - columns:
+                axes.set_xlabel("full-batch step")
+            if row % columns == 0:
+                axes.set_ylabel("loss, log")
+    return made

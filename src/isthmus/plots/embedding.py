@@ -39,6 +39,7 @@ def _levels(axes: Axes, record: PlateauTimeline) -> None:
     positive = np.concatenate([record.loss, record.level[known]])
     if positive.min() > 0 and positive.max() / positive.min() > 20:
         axes.set_yscale("log")
+        axes.margins(y=0.12)
         axes.set_ylabel(f"loss ({record.loss_name}), log")
     else:
         axes.set_ylabel(f"loss ({record.loss_name})")

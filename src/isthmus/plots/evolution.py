@@ -107,14 +107,14 @@ def plot_linearized(record: LinearizedChildren, final_error: float) -> Figure:
     with styled():
         made, axes = figure(2.7)
         axes.plot(record.epoch, record.linear_error, color=CONTRAST, marker="o", ms=4)
-        label(axes, record.epoch[0], record.linear_error[0], "linearized child", CONTRAST, dx=6, dy=8)
+        label(axes, record.epoch[0], record.linear_error[0], "linearized child", CONTRAST, dx=6, dy=16)
         axes.plot(record.epoch, record.centered_error, color=CONTRAST, marker="s", ms=3, ls=":", lw=1)
         axes.plot(record.epoch, record.child_error[:, 0], color=MAIN, marker="o", ms=4)
         label(axes, record.epoch[0], record.child_error[0, 0], "network's own child", MAIN, dx=6, dy=8)
         axes.axhline(final_error, color=MUTED, lw=1, ls=":")
         axes.set_xlabel("epoch of linearization")
         axes.set_ylabel("test error")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.15 * axes.get_ylim()[1])
         axes.grid(axis="y")
     return made
 

@@ -119,9 +119,9 @@ class Escape(Record):
         eigenvalue: of the wide Hessian along the direction (a Rayleigh quotient).
         time_constant: ``1 / |eigenvalue|`` in units of steps times learning rate.
         loss_before: at the grown point.
-        loss_after: after minimizing from the pushed point.
-        loss_locked: after minimizing from the pushed point without noise.
-        locked: whether the pure direction ended higher, held by a symmetry that noise broke.
+        loss_after: lowest loss reached, with noise or without.
+        loss_locked: of the highest saddle at which a pure push came to rest; NaN when none did.
+        locked: whether there is one: the pure direction was held by a symmetry that noise broke.
         escaped: whether a lower loss was found at all.
     """
 

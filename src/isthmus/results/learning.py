@@ -137,6 +137,7 @@ class LearningCurves(Record):
         "ratio_is_bound": ("learner",),
         "kernels": ("learner",),
     }
+    costs: ClassVar[frozenset[str]] = frozenset({"cpu_seconds"})
 
     samples: np.ndarray
     test_error: np.ndarray

@@ -156,3 +156,38 @@ class Regime(Record):
     optimizer: str
     verdict: str
     consequence: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizerRuns(Record):
+    """Several optimizers on one setting, each run beside what its initial kernel predicts, over seeds.
+
+    Attributes:
+        step: full-batch steps, ``(t,)``.
+        loss: of the runs, as given, ``(seed, row, t)``; infinite where a run left the range of numbers.
+        predicted: by the modes of the initial kernel, ``(seed, row, t)``.
+        margin: lr x largest eigenvalue over the optimizer's limit at the start, ``(seed, row)``.
+        names: of the optimizers.
+        verdict: of `regime_check` before the first seed's training, for each row.
+        setting: network, data and loss in words.
+        width: hidden units.
+        samples: training samples.
+    """
+
+    schema: ClassVar[str] = "dynamics/optimizer_runs"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "step": ("t",),
+        "loss": ("seed", "row", "t"),
+        "predicted": ("seed", "row", "t"),
+        "margin": ("seed", "row"),
+    }
+
+    step: np.ndarray
+    loss: np.ndarray
+    predicted: np.ndarray
+    margin: np.ndarray
+    names: list[str]
+    verdict: list[str]
+    setting: str
+    width: int
+    samples: int

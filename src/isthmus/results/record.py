@@ -29,7 +29,8 @@ class Record:
     """Base of every result.
 
     Subclasses are frozen keyword-only dataclasses. A field annotated `np.ndarray` is an array and must have an entry
-    in `dims`; equal dimension names must have equal lengths. Every other field must be plain JSON data.
+    in `dims`; equal dimension names must have equal lengths. Every other field must be plain JSON data. Arrays named in
+    `costs` hold seconds and the like: they are kept and not compared.
 
     Attributes:
         status: how the computation ended.
@@ -41,6 +42,7 @@ class Record:
 
     schema: ClassVar[str] = ""
     dims: ClassVar[dict[str, tuple[str, ...]]] = {}
+    costs: ClassVar[frozenset[str]] = frozenset()
 
     status: Status
     method: str
@@ -77,7 +79,9 @@ class Record:
         mine = {k: v for k, v in self.header().items() if k not in skip}
         theirs = {k: v for k, v in other.header().items() if k not in skip}
         return _plain(mine) == _plain(theirs) and all(
-            a.dtype == other.arrays()[k].dtype and a.tobytes() == other.arrays()[k].tobytes() for k, a in self.arrays().items()
+            a.dtype == other.arrays()[k].dtype and a.tobytes() == other.arrays()[k].tobytes()
+            for k, a in self.arrays().items()
+            if k not in self.costs
         )
 
     def save(self, path: str | os.PathLike) -> Path:

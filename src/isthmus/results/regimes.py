@@ -1,4 +1,4 @@
-"""Records of where training starts and how simple it stays: initialization regime, condensation, model rank."""
+"""Records of where training starts and how simple it stays: regimes, condensation, rank, spectra and reductions of wide networks."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -138,3 +138,84 @@ class ModelRank(Record):
     limited: bool
     widths: list[str]
     parameters: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmbeddedSpectra(Record):
+    """Hessian spectra of a critical point and of its images in wider networks.
+
+    Attributes:
+        width: hidden units, ``(stage,)``.
+        values: eigenvalues ascending, padded with NaN, ``(stage, p)``.
+        inertia: negative, zero, positive, ``(stage, 3)``.
+        predicted: the same from the narrow network alone, ``(stage, 3)``.
+        gradient: norm of the gradient, ``(stage,)``.
+        cutoff: magnitudes up to here count as zero, ``(stage,)``.
+        shares: what was split into which shares, in words, by stage.
+        loss: at all of them.
+        loss_name: which loss.
+    """
+
+    schema: ClassVar[str] = "embedding/embedded_spectra"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "width": ("stage",),
+        "values": ("stage", "p"),
+        "inertia": ("stage", "sign"),
+        "predicted": ("stage", "sign"),
+        "gradient": ("stage",),
+        "cutoff": ("stage",),
+    }
+
+    width: np.ndarray
+    values: np.ndarray
+    inertia: np.ndarray
+    predicted: np.ndarray
+    gradient: np.ndarray
+    cutoff: np.ndarray
+    shares: list[str]
+    loss: float
+    loss_name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class WideReduction(Record):
+    """A wide network in training, and the narrow one that joining its units of one direction leaves.
+
+    Attributes:
+        step: of the wide run, ``(t,)``.
+        loss: of the wide network, ``(t,)``.
+        directions: that its units follow, ``(t,)``.
+        refit_step: steps of retraining the reduced network, ``(r,)``.
+        refit_loss: its loss, ``(r,)``.
+        reduced_at: step at which the wide network was reduced.
+        width: hidden units of the wide network.
+        reduced_width: of the reduced one.
+        agreement: share of test samples on which both name the same class, before and after retraining, ``(2,)``.
+        accuracy: test accuracy of the wide network, and of the reduced one before and after retraining, ``(3,)``.
+        cosine: from which on two directions are one.
+        loss_name: which loss.
+    """
+
+    schema: ClassVar[str] = "embedding/wide_reduction"
+    dims: ClassVar[dict[str, tuple[str, ...]]] = {
+        "step": ("t",),
+        "loss": ("t",),
+        "directions": ("t",),
+        "refit_step": ("r",),
+        "refit_loss": ("r",),
+        "agreement": ("before_after",),
+        "accuracy": ("network",),
+    }
+
+    step: np.ndarray
+    loss: np.ndarray
+    directions: np.ndarray
+    refit_step: np.ndarray
+    refit_loss: np.ndarray
+    reduced_at: int
+    width: int
+    reduced_width: int
+    agreement: np.ndarray
+    accuracy: np.ndarray
+    cosine: float
+    loss_name: str

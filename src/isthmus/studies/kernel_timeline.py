@@ -47,7 +47,8 @@ def kernel_timeline(
     Distances are ``S(K, K') = 1 - <K, K'> / (|K| |K'|)`` on the full kernel ``(n, c, n, c)``, or on its sum over
     outputs when n c exceeds 1500; velocities are ``S(K_t, K_{t+dt}) / dt`` with dt in epochs over the trajectory's
     pairs, angular velocities ``arccos(1 - S) / dt``. S is about half of the angle's square, so a velocity that grows with dt
-    belongs to a kernel that turns smoothly, and one that does not to a direction that diffuses: the scan over dt says which.
+    belongs to a kernel that turns smoothly, one that does not to a direction that diffuses, and one that falls like 1/dt to
+    motion to and fro within a cone: the scan over dt says which.
     Alignment and effective rank belong to the sum over outputs.
 
     Args:

@@ -1,11 +1,11 @@
 """The paper's first figure at desk scale: test error against samples, and against the number of parameters.
 
-    python -m isthmus.papers.allenzhu2018.figures FOLDER
+    python -m isthmus.papers.allenzhu2018.figures FOLDER [desk|paper]
 
 writes the records and the figures. Target sincos on normalized Gaussian inputs in four dimensions, SGD with momentum and batch
 50, twelve settings of rate and decay for every network, chosen on held-out training samples (the paper's figures are said
-to show the best on test samples; `oracle=True` of `learning_curves` does that). `PAPER` is the original size as far as it is
-known (width 2000 and up, 800 epochs): for a GPU.
+to show the best on test samples; `oracle=True` of `learning_curves` does that). `paper` is the original size as far as it is
+known (width 2000, 800 epochs): days on a CPU.
 """
 
 import sys
@@ -47,8 +47,7 @@ class Size:
     seeds: int = 5
 
 
-DESK = Size()
-PAPER = Size((500, 1000, 2000, 4000, 8000), 2000, 1000, (250, 500, 1000, 2000, 4000), 800)
+SIZES = {"desk": Size(), "paper": Size((500, 1000, 2000, 4000, 8000), 2000, 1000, (250, 500, 1000, 2000, 4000), 800)}
 
 
 def paper_learners(width: int, epochs: int) -> list[Learner]:
@@ -61,14 +60,14 @@ def paper_learners(width: int, epochs: int) -> list[Learner]:
     return [*trained, *kernels]
 
 
-def against_samples(size: Size = DESK, *, workers: int = 1, seed: Seed | int = 0) -> LearningCurves:
+def against_samples(size: Size = Size(), *, workers: int = 1, seed: Seed | int = 0) -> LearningCurves:
     """The eight learners, a Gaussian and an infinite-width kernel, over N."""
     others = [ClosedKernelLearner(), ClosedKernelLearner.infinite_width(3)]
     learners = [*paper_learners(size.width, size.epochs), *others]
     return learning_curves(Composite(), learners, size.samples, seeds=size.seeds, workers=workers, seed=seed)
 
 
-def against_parameters(size: Size = DESK, *, workers: int = 1, seed: Seed | int = 0) -> LearningCurves:
+def against_parameters(size: Size = Size(), *, workers: int = 1, seed: Seed | int = 0) -> LearningCurves:
     """Networks and their kernels over the width, at one N."""
     return learning_curves(
         Composite(), _over_widths(size.widths, size.epochs), [size.fixed], seeds=size.seeds, workers=workers, seed=seed
@@ -97,18 +96,19 @@ def titled(drawn: Figure, scale: str, size: Size) -> Figure:
     return drawn
 
 
-def main(folder: str) -> None:
+def main(folder: str, scale: str = "desk") -> None:
     """Measure, save the records and draw."""
+    size = SIZES[scale]
     for name, measure, draw in (
         ("samples", against_samples, plot_curves),
         ("parameters", against_parameters, plot_parameters),
     ):
-        record = measure(DESK)
+        record = measure(size)
         record.save(Path(folder) / f"{name}.safetensors")
-        FigureCanvasSVG(titled(draw(record), "desk", DESK)).print_svg(str(Path(folder) / f"{name}.svg"))
+        FigureCanvasSVG(titled(draw(record), scale, size)).print_svg(str(Path(folder) / f"{name}.svg"))
         last = float(record.cpu_seconds[:, -1].sum())
         sys.stdout.write(f"{name}: {record.cpu_seconds.sum():.0f} CPU seconds, {last:.0f} of them at N = {record.samples[-1]}\n")
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -58,6 +58,37 @@ CLAIMS: tuple[Claim, ...] = (
         control=networks.control_adam,
     ),
     Claim(
+        id="cross_entropy_and_convolutions",
+        kind="asymptotic",
+        statement="The approach carries over to other losses and architectures: with the initial kernel, gradient descent on cross-entropy "
+        "in function space predicts a convolution with an error that falls like m^-1/2 in its filters.",
+        source=f"{_ABSTRACT} (other architectures); cross-entropy and the rate are derived here",
+        hypotheses=(),
+        check=networks.check_convolution,
+        control=networks.control_convolution,
+    ),
+    Claim(
+        id="stability_limits",
+        kind="statistical",
+        statement="On a kernel's modes every method shrinks the error below its own limit of lr x largest eigenvalue: 2 for gradient "
+        "descent, 2 (1 + beta) for heavy ball, 2 (1 + beta) / (1 + 2 beta) for Nesterov, 2 (1 + beta) / (1 + beta - 2 nu beta) for "
+        "quasi-hyperbolic momentum.",
+        source="derived here",
+        hypotheses=(),
+        check=modes.check_limits,
+        control=modes.control_limits,
+    ),
+    Claim(
+        id="friction_gives_speed",
+        kind="asymptotic",
+        statement="Two momenta that leave friction (beta1 + beta2 < 1) converge linearly and faster than gradient descent on the slowest "
+        "mode; with beta1 + beta2 = 1 they do not.",
+        source="the authors' notebook (its third setting, dropped from the figure); the statement is derived here",
+        hypotheses=(),
+        check=modes.check_friction,
+        control=modes.control_friction,
+    ),
+    Claim(
         id="nesterov_algorithm_linear",
         kind="asymptotic",
         statement="The discrete Nesterov method with schedule d is linear on the modes: |D_k| falls like k^{-d/2} (1 - lr lambda_0)^{k/2}. "

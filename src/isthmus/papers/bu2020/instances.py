@@ -8,13 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from isthmus._core.seeds import Seed
-from isthmus.claims import Rate
 from isthmus.linops.random import gaussian, rademacher
 from isthmus.model.problem import Problem
 
 Scaling = Literal["ntk", "mean_field"]
 SAMPLES, INPUTS = 10, 8
 WIDTHS = {"smoke": (128, 256, 512, 1024), "desk": (256, 512, 1024, 2048, 4096), "paper": (512, 2048, 8192, 32768)}
+FILTERS = {"smoke": (128, 384, 1152, 3456), "desk": (128, 384, 1152, 3456, 10368), "paper": (512, 2048, 8192, 32768)}
 SEEDS = {"smoke": 5, "desk": 8, "paper": 10}
 
 
@@ -65,6 +65,34 @@ def two_layer(width: int, seed: Seed, *, scaling: Scaling = "ntk", repeat: bool 
     return Problem(TwoLayerRelu(INPUTS, width, scaling, seed.child("network", width)), x, y, HalfSum())
 
 
+class Convolution(nn.Module):
+    """``scale * sum_{p,r} a_{c,r} relu(w_r . patch_p)``: circular filters of size 3 with shared weights, and two outputs.
+
+    Only the filters are trained; the two halves cancel at the start. ``scale`` as in `TwoLayerRelu`, over the root of the positions.
+    """
+
+    def __init__(self, positions: int, width: int, scaling: Scaling, seed: Seed) -> None:
+        super().__init__()
+        half = gaussian((width // 2, 3), seed.child("first"), torch.float64)
+        sign = rademacher((2, width // 2), seed.child("second"), torch.float64)
+        self.weight = nn.Parameter(torch.cat([half, half]))
+        self.sign: Tensor
+        self.register_buffer("sign", torch.cat([sign, -sign], dim=1))
+        self.scale = (width**-0.5 if scaling == "ntk" else 1.0 / width) / positions**0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs ``(n, 2)``."""
+        patches = torch.stack([x.roll(shift, dims=1) for shift in (-1, 0, 1)], dim=2)
+        return self.scale * torch.relu(patches @ self.weight.T).sum(dim=1) @ self.sign.T
+
+
+def convolution(width: int, seed: Seed, *, scaling: Scaling = "ntk") -> Problem:
+    """Random signals in two classes, learned by a `Convolution` under cross-entropy."""
+    x = gaussian((SAMPLES, INPUTS), seed.child("signals"), torch.float64)
+    net = Convolution(INPUTS, width, scaling, seed.child("filters", width))
+    return Problem(net, x, torch.arange(SAMPLES) % 2, nn.CrossEntropyLoss())
+
+
 @dataclass(frozen=True)
 class Descent:
     """``torch.optim.SGD`` or another optimizer class with fixed options, as a picklable factory."""
@@ -80,11 +108,3 @@ class Descent:
 def sgd(lr: float, momentum: float = 0.0) -> Descent:
     """Gradient descent or heavy ball."""
     return Descent(torch.optim.SGD, (("lr", lr), ("momentum", momentum)))
-
-
-def distance(rate: Rate, target: float) -> tuple[float, tuple[float, float]]:
-    """``|slope - target|`` and the interval of it that the slope's interval implies."""
-    low, high = rate.interval
-    far = max(abs(low - target), abs(high - target))
-    near = 0.0 if low <= target <= high else min(abs(low - target), abs(high - target))
-    return abs(rate.slope - target), (near, far)

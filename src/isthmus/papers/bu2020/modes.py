@@ -11,19 +11,28 @@ from torch import nn
 from isthmus._core.errors import IsthmusError
 from isthmus._core.numerics import tolerance
 from isthmus._core.seeds import Seed
-from isthmus.claims import Evidence, fit_rate
+from isthmus.claims import Evidence
 from isthmus.claims.claim import ScaleName
-from isthmus.dynamics import CanonicalNesterov, TorchSgd, predict_training, spectrum
+from isthmus.dynamics import CanonicalNesterov, QuasiHyperbolic, TorchSgd, TwoMomentum, predict_training, spectrum
 from isthmus.dynamics.closed_forms import heavy_ball_ode, nesterov_ode
 from isthmus.dynamics.limits import high_resolution_equation, limiting_equation
+from isthmus.dynamics.methods import Method
 from isthmus.linops.random import gaussian
 from isthmus.model.problem import Problem
-from isthmus.papers.bu2020.instances import SEEDS, distance, two_layer
+from isthmus.papers.bu2020.instances import SEEDS, two_layer
+from isthmus.papers.bu2020.measures import Table
 from isthmus.results.dynamics import Spectrum
 
 _WIDTH = 512
 _SCHEDULES = (2.0, 3.0, 4.0, 6.0)
 _STEEP = (0.05, 0.1, 0.2, 0.4)
+_LONG = 200
+_METHODS: tuple[Callable[[float], Method], ...] = (
+    lambda lr: TorchSgd(lr=lr),
+    lambda lr: TorchSgd(lr=lr, momentum=0.9),
+    lambda lr: TorchSgd(lr=lr, momentum=0.9, nesterov=True),
+    lambda lr: QuasiHyperbolic(lr=lr, nu=0.7, beta=0.9),
+)
 
 
 def _modes(seed: Seed) -> Spectrum:
@@ -49,17 +58,13 @@ def _sublinear_evidence(scale: ScaleName, seed: Seed, *, ball: bool) -> Evidence
             return ((z * modes.coefficients) ** 2).sum(axis=1)
 
         measured.append([-_exponent(lambda t, d=d: square(t, d), modes.smallest) for d in _SCHEDULES])
-    array = np.array(measured)
-    return Evidence.over_seeds(
-        np.abs(array / np.array(_SCHEDULES) - 1).max(axis=1),
-        quantity="largest |exponent / d - 1| over schedules d, exponent of t^-p fitted to the envelope of |D(t)|^2",
-        predicted="0: the equation D'' + (d/t) D' + H D = 0 decays like t^-d, sublinearly",
-        threshold=0.1,
-        reason="the fit covers one decade of time; exponential decay gives a far larger exponent",
-        axis=np.array(_SCHEDULES),
-        axis_name="schedule d",
-        measured=array,
-        measured_name="fitted exponent",
+    table = Table(np.array(_SCHEDULES), "schedule d", np.array(measured) / np.array(_SCHEDULES), "fitted exponent over d")
+    return table.evidence(
+        table.largest(1.0),
+        "largest |exponent / d - 1| over schedules d, exponent of t^-p fitted to the envelope of |D(t)|^2",
+        "0: the equation D'' + (d/t) D' + H D = 0 decays like t^-d, sublinearly",
+        1 / 8,
+        "half the relative distance between the closest schedules, 4 and 3: the exponent tells d",
     )
 
 
@@ -88,17 +93,13 @@ def _linear_evidence(scale: ScaleName, seed: Seed, *, equation: bool) -> Evidenc
             places = steps[: len(peaks) * width : width]
             row.append(float(np.polyfit(places, np.log(peaks), 1)[0] / (0.5 * math.log1p(-lowest))))
         measured.append(row)
-    array = np.array(measured)
-    return Evidence.over_seeds(
-        np.abs(array - 1).max(axis=1),
-        quantity="largest |rate / (log(1 - lr lambda_0) / 2) - 1| over steps, rate of k^{d/2} |D_k| per step, d = 3",
-        predicted="0: the algorithm itself is linear, k^{-d/2} (1 - lr lambda_0)^{k/2}",
-        threshold=0.15,
-        reason="a finite window of an oscillation; the limiting equation gives 1",
-        axis=np.array(_STEEP),
-        axis_name="lr x largest eigenvalue",
-        measured=array,
-        measured_name="measured over predicted rate",
+    table = Table(np.array(_STEEP), "lr x largest eigenvalue", np.array(measured), "measured over predicted rate")
+    return table.evidence(
+        table.largest(1.0),
+        "largest |rate / (log(1 - lr lambda_0) / 2) - 1| over steps, rate of k^{d/2} |D_k| per step, d = 3",
+        "0: the algorithm itself is linear, k^{-d/2} (1 - lr lambda_0)^{k/2}",
+        0.5,
+        "closer to the linear rate (0) than to no linear rate at all (1), which the limiting equation has",
     )
 
 
@@ -123,20 +124,13 @@ def _order_evidence(scale: ScaleName, seed: Seed, *, high: bool) -> Evidence:
     for index in range(SEEDS[scale]):
         modes = _modes(seed.child(index))
         measured.append([_order_gap(modes, rate, high) for rate in rates])
-    array = np.array(measured)
-    estimate, interval = distance(fit_rate(rates, array), 1.0)
-    return Evidence(
-        quantity="distance from 1 of the exponent in lr of max_k |D_k - D(t_k)| / |D_0|, Nesterov with d = 3",
-        predicted="0: with the term sqrt(lr) H D' the equation is reached one order better",
-        estimate=estimate,
-        interval=interval,
-        threshold=0.2,
-        reason="closer to order 1 than to order 1/2",
-        exact=False,
-        axis=rates,
-        axis_name="lr x largest eigenvalue",
-        measured=array,
-        measured_name="distance from the equation",
+    table = Table(rates, "lr x largest eigenvalue", np.array(measured), "distance from the equation")
+    return table.evidence(
+        table.exponent_from(1.0),
+        "distance from 1 of the exponent in lr of max_k |D_k - D(t_k)| / |D_0|, Nesterov with d = 3",
+        "0: with the term sqrt(lr) H D' the equation is reached one order better",
+        0.25,
+        "halfway between order 1 and order 1/2",
     )
 
 
@@ -159,6 +153,76 @@ def check_order(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
 def control_order(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
     """The low-resolution equation, of order 1/2."""
     return _order_evidence(scale, seed, high=False)
+
+
+def _limit_evidence(scale: ScaleName, seed: Seed, factors: tuple[float, ...]) -> Evidence:
+    measured = []
+    for index in range(SEEDS[scale]):
+        modes = _modes(seed.child(index))
+        measured.append([max(_growth(modes, method, factor) for method in _METHODS) for factor in factors])
+    table = Table(np.array(factors), "step over its limit", np.log10(np.array(measured)), "log10 of |D_k| / |D_0|")
+    return table.evidence(
+        table.highest(),
+        f"largest log10(|D_k| / |D_0|) after {_LONG} steps over gradient descent, heavy ball, Nesterov and quasi-hyperbolic momentum",
+        "negative: every mode shrinks below the limit that the method's own formula gives, and grows above it",
+        0.0,
+        "the error is smaller than at the start",
+    )
+
+
+def _growth(modes: Spectrum, method: Callable[[float], Method], factor: float) -> float:
+    """``|D_k| / |D_0|`` at a step that is `factor` times the method's limit."""
+    made = method(factor * method(1.0).limit() / modes.largest)
+    points = made.iterate(lambda z: modes.values * z, modes.coefficients)
+    last = next(islice(points, _LONG - 1, None))
+    return float(np.linalg.norm(last) / np.linalg.norm(modes.coefficients))
+
+
+def check_limits(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
+    """Steps below the limit."""
+    return _limit_evidence(scale, seed, (0.25, 0.5, 0.75, 0.95))
+
+
+def control_limits(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
+    """Steps above it."""
+    return _limit_evidence(scale, seed, (1.05, 1.1, 1.2, 1.3))
+
+
+def _friction_evidence(scale: ScaleName, seed: Seed, beta2: float) -> Evidence:
+    measured = []
+    for index in range(SEEDS[scale]):
+        modes = _modes(seed.child(index))
+        measured.append([_slowness(modes, steep / modes.largest, beta2) for steep in _STEEP])
+    table = Table(np.array(_STEEP), "lr x largest eigenvalue", np.array(measured), "rate of descent over rate with momenta")
+    return table.evidence(
+        table.highest(),
+        f"largest ratio of gradient descent's linear rate to that of two momenta (0.2, {beta2:g}), on the slowest mode of the error",
+        "1 - beta1 - beta2 = 0.6 for small steps: below 1",
+        1.0,
+        "momentum that keeps some friction is faster than gradient descent; without friction small modes hardly decay",
+    )
+
+
+def _slowness(modes: Spectrum, lr: float, beta2: float) -> float:
+    """log-rate per step of gradient descent over that of the two-momentum method, from runs on the smallest mode."""
+    lowest, count = float(modes.smallest), round(30 / (lr * modes.smallest))
+    points = TwoMomentum(lr=lr, beta1=0.2, beta2=beta2).iterate(lambda z: lowest * z, np.ones(1))
+    path = np.array([float(z[0]) for z in islice(points, count)])
+    window = count // 10
+    peaks = np.array([np.abs(path[i : i + window]).max() for i in range(0, count - window + 1, window)])
+    live = peaks > 1e-200
+    rate = np.polyfit(window * np.flatnonzero(live), np.log(peaks[live]), 1)[0]
+    return float(math.log1p(-lr * lowest) / rate)
+
+
+def check_friction(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
+    """Momenta that add up to 0.4."""
+    return _friction_evidence(scale, seed, 0.2)
+
+
+def control_friction(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
+    """Momenta that add up to 1, as in the authors' notebook: no friction."""
+    return _friction_evidence(scale, seed, 0.8)
 
 
 def linearizable(problem: Problem) -> bool:

@@ -1,22 +1,26 @@
 """Checks that train real networks of finite width."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
 
 from isthmus._core.seeds import Seed
-from isthmus.claims import Evidence, fit_rate
+from isthmus.claims import Evidence
 from isthmus.claims.claim import ScaleName
 from isthmus.dynamics import TorchSgd, predict_training, spectrum
-from isthmus.dynamics.ladder import linearized_run
+from isthmus.dynamics.ladder import closed_rungs, linearized_run, run_rung
+from isthmus.dynamics.scaling import scaled_loss
 from isthmus.model.problem import Problem
-from isthmus.papers.bu2020.instances import SEEDS, WIDTHS, Descent, Scaling, distance, sgd, two_layer
+from isthmus.papers.bu2020.instances import FILTERS, SEEDS, WIDTHS, Descent, Scaling, convolution, sgd, two_layer
+from isthmus.papers.bu2020.measures import Table
 from isthmus.training import train
 
 _STEPS = 100
 _BETA = 0.9
-_RATE = 0.3
+_WIDE = {"smoke": 2048, "desk": 8192, "paper": 65536}
+_NARROW = 16
 
 
 def _errors(problem: Problem, optimizer: Descent, steps: list[int], seed: Seed) -> np.ndarray:
@@ -25,19 +29,30 @@ def _errors(problem: Problem, optimizer: Descent, steps: list[int], seed: Seed) 
     return np.stack([(run.problem_at(step).network(problem.inputs) - problem.targets).reshape(-1).numpy() for step in steps])
 
 
+def _over_widths(
+    scale: ScaleName, seed: Seed, measure: Callable[[int, Seed], float], name: str, *, widths: tuple[int, ...] | None = None
+) -> Table:
+    """One measurement for each seed and width, by default those of the scale."""
+    widths = widths or WIDTHS[scale]
+    measured = np.array([[measure(width, seed.child(i)) for width in widths] for i in range(SEEDS[scale])])
+    return Table(np.array(widths, dtype=np.float64), "width", measured, name)
+
+
+def _width_law(table: Table, quantity: str, predicted: str) -> Evidence:
+    """The exponent in the width is -1/2, or nearer to it than to 0."""
+    reason = "halfway between -1/2 and no dependence on the width"
+    return table.evidence(table.exponent_from(-0.5), quantity, predicted, 0.25, reason)
+
+
 def _rate_evidence(scale: ScaleName, seed: Seed, *, repeat: bool) -> Evidence:
-    widths, steps = WIDTHS[scale], list(range(_STEPS // 4, _STEPS + 1, 8))
-    measured = np.array([[_relative_rate(w, steps, seed.child(i), repeat) for w in widths] for i in range(SEEDS[scale])])
-    return Evidence.over_seeds(
-        np.abs(measured - 1).max(axis=1),
-        quantity="largest |measured / predicted - 1| over widths, of the decay rate log|D| per step under heavy ball, beta = 0.9",
-        predicted="0: the rate log rho of the heavy-ball matrix at lambda_0 > 0",
-        threshold=_RATE,
-        reason="the fit covers a finite window of an oscillation; a plateau gives 1",
-        axis=np.array(widths, dtype=np.float64),
-        axis_name="width",
-        measured=measured,
-        measured_name="measured over predicted rate",
+    steps = list(range(_STEPS // 4, _STEPS + 1, 15))
+    table = _over_widths(scale, seed, lambda w, s: _relative_rate(w, steps, s, repeat), "measured over predicted rate")
+    return table.evidence(
+        table.largest(1.0),
+        "largest |measured / predicted - 1| over widths, of the decay rate log|D| per step under heavy ball, beta = 0.9",
+        "0: the rate log rho of the heavy-ball matrix at lambda_0 > 0",
+        0.5,
+        "closer to the predicted linear rate (0) than to no convergence (1)",
     )
 
 
@@ -62,21 +77,11 @@ def control_heavy_ball(problem: Problem, scale: ScaleName, seed: Seed) -> Eviden
 
 
 def _width_evidence(scale: ScaleName, seed: Seed, scaling: Scaling) -> Evidence:
-    widths = WIDTHS[scale]
-    measured = np.array([[_departure(w, scaling, seed.child(i)) for w in widths] for i in range(SEEDS[scale])])
-    estimate, interval = distance(fit_rate(np.array(widths, dtype=np.float64), measured), -0.5)
-    return Evidence(
-        quantity="distance from -1/2 of the exponent in m of max_k |D_k - predicted| / |D_0|, gradient descent, 60 steps",
-        predicted="0: the error of the prediction from the initial kernel falls like m^-1/2",
-        estimate=estimate,
-        interval=interval,
-        threshold=0.25,
-        reason="halfway between -1/2 and no dependence on the width",
-        exact=False,
-        axis=np.array(widths, dtype=np.float64),
-        axis_name="width",
-        measured=measured,
-        measured_name="error of the prediction",
+    table = _over_widths(scale, seed, lambda w, s: _departure(w, scaling, s), "error of the prediction")
+    return _width_law(
+        table,
+        "distance from -1/2 of the exponent in m of max_k |D_k - predicted| / |D_0|, gradient descent, 60 steps",
+        "0: the error of the prediction from the initial kernel falls like m^-1/2",
     )
 
 
@@ -101,29 +106,22 @@ def control_width(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
     return _width_evidence(scale, seed, "mean_field")
 
 
-def _ode_evidence(scale: ScaleName, seed: Seed, *, friction: float) -> Evidence:
+def _ode_evidence(scale: ScaleName, seed: Seed, *, width: int) -> Evidence:
     rates = (0.3, 0.1, 0.03, 0.01)
-    width = {"smoke": 2048, "desk": 8192, "paper": 65536}[scale]
-    measured = np.array([[_ode_gap(rate, width, friction, seed.child(i)) for rate in rates] for i in range(SEEDS[scale])])
-    estimate, interval = distance(fit_rate(np.array(rates), measured), 0.5)
-    return Evidence(
-        quantity="distance from 1/2 of the exponent in lr of max_k |D_k - D(t_k)| / |D_0|, heavy ball of a real network against "
+    measured = np.array([[_ode_gap(rate, width, seed.child(i)) for rate in rates] for i in range(SEEDS[scale])])
+    table = Table(np.array(rates), "lr x largest eigenvalue", measured, "distance from the limiting equation")
+    return table.evidence(
+        table.exponent_from(0.5),
+        "distance from 1/2 of the exponent in lr of max_k |D_k - D(t_k)| / |D_0|, heavy ball of a real network against "
         "D'' + b D' + H D = 0 with its initial kernel",
-        predicted="0: the equation is reached at order sqrt(lr), until the width's own error is met",
-        estimate=estimate,
-        interval=interval,
-        threshold=0.25,
-        reason="halfway between order 1/2 and order 0",
-        exact=False,
-        axis=np.array(rates),
-        axis_name="lr x largest eigenvalue",
-        measured=measured,
-        measured_name="distance from the limiting equation",
+        "0: the equation is reached at order sqrt(lr), until the width's own error is met",
+        0.25,
+        "halfway between order 1/2 and order 0",
     )
 
 
-def _ode_gap(rate: float, width: int, friction: float, seed: Seed) -> float:
-    """A network trained at momentum ``1 - 0.6 h`` against the equation with ``b = 0.6 * friction`` in units of sqrt(L)."""
+def _ode_gap(rate: float, width: int, seed: Seed) -> float:
+    """A network trained at momentum ``1 - 0.6 h`` against the equation with ``b = 0.6`` in units of sqrt(L)."""
     problem = two_layer(width, seed)
     modes = spectrum(problem, verify=False)
     lr, horizon = rate / modes.largest, 8.0
@@ -131,45 +129,34 @@ def _ode_gap(rate: float, width: int, friction: float, seed: Seed) -> float:
     steps = sorted({round(i * count / 12) for i in range(13)})
     momentum = 1 - 0.6 * math.sqrt(rate)
     found = _errors(problem, sgd(lr, momentum), steps, seed)
-    wrong = 1 - 0.6 * friction * math.sqrt(rate)
-    path = predict_training(modes, TorchSgd(lr=lr, momentum=wrong), count, view="ode")
+    path = predict_training(modes, TorchSgd(lr=lr, momentum=momentum), count, view="ode")
     predicted = np.stack([path.amplitudes[np.abs(path.mode_step - step).argmin()] for step in steps]) @ modes.vectors.T
     return float(np.linalg.norm(found - predicted, axis=1).max() / np.linalg.norm(modes.scaled_error))
 
 
 def check_limiting(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
     """Heavy ball on a wide network follows its second-order equation, better and better as the step shrinks."""
-    return _ode_evidence(scale, seed, friction=1.0)
+    return _ode_evidence(scale, seed, width=_WIDE[scale])
 
 
 def control_limiting(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
-    """The equation with a quarter of the friction: the distance stays however small the step."""
-    return _ode_evidence(scale, seed, friction=0.25)
+    """A narrow network: its kernel moves, and the distance stays however small the step."""
+    return _ode_evidence(scale, seed, width=_NARROW)
 
 
 def _adam_evidence(scale: ScaleName, seed: Seed, scaling: Scaling) -> Evidence:
-    widths = WIDTHS[scale]
-    measured = np.array([[_adam_gap(w, scaling, seed.child(i)) for w in widths] for i in range(SEEDS[scale])])
-    rate = fit_rate(np.array(widths, dtype=np.float64), measured)
-    return Evidence(
-        quantity="exponent in m of max_k |f - f_lin| / |y| for Adam on the network and on its linearization, 24 steps",
-        predicted="-1/2 in NTK parametrization with lr ~ m^-1/2, 0 in mean-field scaling",
-        estimate=rate.slope,
-        interval=rate.interval,
-        threshold=-0.3,
-        reason="closer to -1/2 than to no dependence on the width",
-        exact=False,
-        axis=np.array(widths, dtype=np.float64),
-        axis_name="width",
-        measured=measured,
-        measured_name="distance from the linearized run",
+    table = _over_widths(scale, seed, lambda w, s: _adam_gap(w, scaling, s), "distance from the linearized run")
+    return _width_law(
+        table,
+        "distance from -1/2 of the exponent in m of max_k |f - f_lin| / |y| for Adam on the network and on its linearization, 24 steps",
+        "0 in NTK parametrization with lr ~ m^-1/2; mean-field scaling does not depend on the width",
     )
 
 
 def _adam_gap(width: int, scaling: Scaling, seed: Seed) -> float:
     problem = two_layer(width, seed, scaling=scaling)
     lr = 0.3 / math.sqrt(width) if scaling == "ntk" else 0.3
-    optimizer, steps = Descent(torch.optim.Adam, (("lr", lr),)), [0, 8, 16, 24]
+    optimizer, steps = Descent(torch.optim.Adam, (("lr", lr),)), [0, 12, 24]
     found = _errors(problem, optimizer, steps, seed)
     twin = linearized_run(problem, optimizer, steps[-1], batch=problem.samples, seed=seed, checkpoints=steps)
     straight = np.stack([(twin.problem_at(s).network(problem.inputs) - problem.targets).reshape(-1).numpy() for s in steps])
@@ -184,3 +171,36 @@ def check_adam(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
 def control_adam(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
     """Mean-field scaling, where the network moves away from its linearization at every width."""
     return _adam_evidence(scale, seed, "mean_field")
+
+
+def _convolution_evidence(scale: ScaleName, seed: Seed, scaling: Scaling) -> Evidence:
+    table = _over_widths(
+        scale, seed, lambda w, s: _convolution_gap(w, scaling, s), "error of the prediction", widths=FILTERS[scale]
+    )
+    return _width_law(
+        table,
+        "distance from -1/2 of the exponent in filters of max_k |u_k - predicted| / |u_0|, u the scaled error, gradient descent on "
+        "cross-entropy, 30 steps",
+        "0: the recursion in function space with the initial kernel is off by m^-1/2",
+    )
+
+
+def _convolution_gap(width: int, scaling: Scaling, seed: Seed) -> float:
+    """A trained convolution against the optimizer's recursion in function space with its initial kernel."""
+    problem = convolution(width, seed, scaling=scaling)
+    modes = spectrum(problem, verify=False)
+    lr, steps = 0.5 / modes.largest, list(range(0, 31, 10))
+    run = train(problem, sgd(lr), steps=steps[-1], batch=problem.samples, checkpoints=steps, seed=seed)
+    found = run_rung("network", run, problem, scaled_loss(problem), steps)
+    predicted = closed_rungs(problem, modes, TorchSgd(lr=lr), steps)[-1]
+    return float(np.linalg.norm(found.errors - predicted.errors, axis=1).max() / np.linalg.norm(modes.scaled_error))
+
+
+def check_convolution(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
+    """Convolutions under cross-entropy: the prediction from the initial kernel improves as the filters multiply."""
+    return _convolution_evidence(scale, seed, "ntk")
+
+
+def control_convolution(problem: Problem, scale: ScaleName, seed: Seed) -> Evidence:
+    """Mean-field scaling at the same kernel time."""
+    return _convolution_evidence(scale, seed, "mean_field")

@@ -16,7 +16,7 @@ from isthmus.model.problem import Problem
 from isthmus.model.zoo import Scaling, ntk_mlp
 from isthmus.training import train
 
-_WIDTHS = {"smoke": (32, 64, 128, 256), "desk": (64, 128, 256, 512, 1024), "paper": (64, 128, 256, 512, 1024, 2048, 4096)}
+_WIDTHS = {"smoke": (64, 128, 256, 512), "desk": (64, 128, 256, 512, 1024), "paper": (64, 128, 256, 512, 1024, 2048, 4096)}
 _SEEDS = {"smoke": 5, "desk": 6, "paper": 10}
 _SAMPLES = {"smoke": 24, "desk": 60, "paper": 100}
 _STEPS = {"smoke": 30, "desk": 60, "paper": 60}

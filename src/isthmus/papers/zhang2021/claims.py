@@ -13,7 +13,7 @@ from isthmus.claims import Claim, Evidence, Hypothesis
 from isthmus.claims.claim import ScaleName
 from isthmus.curvature import hessian_spectrum
 from isthmus.embedding import Growth, grow
-from isthmus.embedding.optimizer_state import mapped_gradient
+from isthmus.embedding.optimizer_state import StateMap, mapped_gradient
 from isthmus.embedding.unit_curvature import splittable
 from isthmus.model.derivatives import loss_gradient
 from isthmus.model.problem import Problem
@@ -42,7 +42,7 @@ def _mapped_error(problem: Problem, change: Callable[[Problem, Growth], Problem]
     for group in _some_groups(few):
         growth = Growth(group.name, {0: (0.3, 0.7)})
         wide = change(few, growth)
-        expected = wide.network.layout.flatten(mapped_gradient(small, [growth.copies(group)]))
+        expected = wide.network.layout.flatten(mapped_gradient(small, [StateMap.of_copies(growth.copies(group))]))
         found = loss_gradient(wide)
         errors.append(float((found - expected).norm() / expected.norm().clamp_min(1e-300)))
     return worst_of(
@@ -119,8 +119,8 @@ def _split_error(problem: Problem, seed: Seed) -> float:
     growth = Growth("0", {1: (0.3, 0.7)})
     wide = problem._with(network=grow(problem, growth).network)
     small = problem.network.layout.unflatten(loss_gradient(problem))
-    copies = growth.copies(unit_group(problem, "0"))
-    expected = wide.network.layout.flatten(mapped_gradient(small, [copies]))
+    image = StateMap.of_copies(growth.copies(unit_group(problem, "0")))
+    expected = wide.network.layout.flatten(mapped_gradient(small, [image]))
     return float((loss_gradient(wide) - expected).norm() / expected.norm())
 
 

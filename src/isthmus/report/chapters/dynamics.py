@@ -2,13 +2,14 @@
 
 import math
 
-from isthmus.plots.dynamics import plot_comparison, plot_departure, plot_ranking
+from isthmus.plots.dynamics import plot_comparison, plot_departure, plot_edge, plot_ranking
 from isthmus.report.chapter import Chapter, Headline, Plate, Records
 from isthmus.report.numbers import count, number, percent
 from isthmus.results.dynamics import Comparison
+from isthmus.results.flows import EdgeOfStability
 from isthmus.results.optimizers import Ranking, Regime
 
-_COMPARISON, _RANKING, _REGIME = "dynamics/comparison", "dynamics/ranking", "dynamics/regime"
+_COMPARISON, _RANKING, _REGIME, _EDGE = "dynamics/comparison", "dynamics/ranking", "dynamics/regime", "dynamics/edge"
 _RUNGS = {
     "modes": "the optimizer's own steps, mode by mode, full batch",
     "loss": "the optimizer's own steps in function space, full batch",
@@ -71,6 +72,10 @@ def _headline(records: Records) -> list[Headline]:
         Headline("discrepancy at the last compared step", number(float(record.discrepancy[-1]))),
         Headline("step size × curvature over its limit, start → peak", _margin_words(record)),
     ]
+    if _EDGE in records:
+        edge: EdgeOfStability = records[_EDGE]
+        found.append(Headline("phase by its sharpness", edge.phase))
+        found.append(Headline("rise of sharpness up to its edge or end", f"{number(edge.sharpening)} times"))
     if _REGIME in records:
         regime: Regime = records[_REGIME]
         found.append(Headline("nonlinearity expected before training", number(regime.nonlinearity)))
@@ -112,9 +117,25 @@ def _figures(records: Records) -> list[Plate]:
             source,
         ),
     ]
+    if _EDGE in records:
+        plates.append(_edge_plate(records[_EDGE]))
     if _RANKING in records:
         plates.append(_ranking_plate(records[_RANKING]))
     return plates
+
+
+def _edge_plate(record: EdgeOfStability) -> Plate:
+    behind = f" behind {record.preconditioned}" if record.preconditioned else ""
+    return Plate(
+        "dynamics-edge",
+        f"Above: lr × largest eigenvalue of the loss's Hessian{behind} over the limit of {record.optimizer}, 1 being the edge of "
+        f"full-batch stability; below: the loss of the same {record.samples} training samples, one run. Told phase: {record.phase} "
+        f"({record.explanation}). Small batches keep a run below the edge.",
+        lambda: plot_edge(record),
+        "Sharpness over the limit of the step size, and loss, over steps",
+        record,
+        f"records/{_EDGE}.safetensors",
+    )
 
 
 def _ranking_plate(record: Ranking) -> Plate:
@@ -138,7 +159,7 @@ DYNAMICS = Chapter(
     id="dynamics",
     title="Optimizer dynamics",
     question="Did it do what its kernel predicts, and which optimizer would be faster?",
-    needs={_COMPARISON: Comparison, _RANKING: Ranking, _REGIME: Regime},
+    needs={_COMPARISON: Comparison, _RANKING: Ranking, _REGIME: Regime, _EDGE: EdgeOfStability},
     required=1,
     sentence=_sentence,
     strength=2,

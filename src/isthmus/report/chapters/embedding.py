@@ -5,11 +5,14 @@ import math
 import numpy as np
 
 from isthmus.plots.embedding import plot_census, plot_plateau, plot_units
+from isthmus.plots.regimes import plot_condensation
 from isthmus.report.chapter import Chapter, Headline, Plate, Records
 from isthmus.report.numbers import count, number, with_error
 from isthmus.results.embedding import Census, PlateauTimeline, UnitCurvature
+from isthmus.results.regimes import Condensation
 
 _UNITS, _PLATEAU, _CENSUS = "embedding/units", "embedding/plateau", "embedding/census"
+_CONDENSATION = "embedding/condensation"
 
 
 def _steepest(record: UnitCurvature) -> tuple[str, str]:
@@ -57,6 +60,12 @@ def _headline(records: Records) -> list[Headline]:
         Headline("units whose split opens a descent", f"{count(_sure(units))} of {count(len(units.unit))}"),
         Headline(f"lowest eigenvalue that a split adds ({name})", value),
     ]
+    if _CONDENSATION in records:
+        directions: Condensation = records[_CONDENSATION]
+        column = int((directions.effective[-1] / np.array(directions.widths)).argmin())
+        before, after = (number(float(directions.effective[row, column])) for row in (0, -1))
+        name, width = directions.layers[column], count(directions.widths[column])
+        found.append(Headline(f"effective directions of the {width} units of layer {name}, start to end", f"{before} to {after}"))
     if _PLATEAU in records:
         record: PlateauTimeline = records[_PLATEAU]
         if record.nearest >= 0:
@@ -72,6 +81,8 @@ def _figures(records: Records) -> list[Plate]:
     plates = []
     if _PLATEAU in records and records[_PLATEAU].layers:
         plates.append(_plateau_plate(records[_PLATEAU]))
+    if _CONDENSATION in records:
+        plates.append(_condensation_plate(records[_CONDENSATION]))
     plates.append(_units_plate(records[_UNITS]))
     if _CENSUS in records:
         plates.append(_census_plate(records[_CENSUS]))
@@ -91,6 +102,20 @@ def _plateau_plate(record: PlateauTimeline) -> Plate:
         "Loss over steps with levels of narrow critical points, and number of directions",
         record,
         f"records/{_PLATEAU}.safetensors",
+    )
+
+
+def _condensation_plate(record: Condensation) -> Plate:
+    return Plate(
+        "condensation",
+        "Above: effective number of directions that the own weights (w, b) of each layer's units follow, 1/Σ p p k with p the shares of "
+        "strength |w||u| and k the squared cosine of two units (positive cosines only, unless the activation is odd); one would be full "
+        f"condensation. Checkpoints of one run: {len(record.step)}. Below: every unit at both ends, cosine with its layer's leading "
+        "direction against its share of the strength.",
+        lambda: plot_condensation(record),
+        "Effective number of directions over steps, and units by alignment and strength",
+        record,
+        f"records/{_CONDENSATION}.safetensors",
     )
 
 
@@ -129,7 +154,7 @@ EMBEDDING = Chapter(
     id="critical-points",
     title="Critical points",
     question="Which narrower network's plateau did it pass, and what would growing or shrinking do?",
-    needs={_UNITS: UnitCurvature, _PLATEAU: PlateauTimeline, _CENSUS: Census},
+    needs={_UNITS: UnitCurvature, _PLATEAU: PlateauTimeline, _CENSUS: Census, _CONDENSATION: Condensation},
     required=1,
     sentence=_sentence,
     strength=3,

@@ -28,7 +28,7 @@ def _fate(record: EvolutionSummary) -> str:
         place, low, high = record.change[row]
         return (
             f"The basin was decided at epoch {place:.2g} (95 % interval {low:.2g} to {high:.2g}): children that left earlier end "
-            f"{number(before)} above the line between them in training error, later ones {number(max(after, 0.0))}."
+            f"{before:.2g} above the line between them in training error, later ones {max(after, 0.0):.1g}."
         )
     if verdict == "no transient":
         return f"Children end in one basin whenever they leave: no transient in their barrier ({number(max(before, 0.0))} at the start)."
@@ -37,9 +37,7 @@ def _fate(record: EvolutionSummary) -> str:
 
 def _learner(record: AfterKernel) -> str:
     factor, when = record.factor
-    words = (
-        f"Solved as a learner, the kernel of epoch {when:.2g} makes {number(factor)} times fewer test errors than the initial one"
-    )
+    words = f"Solved as a learner, the kernel of epoch {when:.2g} makes {factor:.2g} times fewer test errors than the initial one"
     share, low, high = record.match
     if math.isnan(share):
         return words + f"; no kernel reached the network's final {percent(record.final_error)}."
@@ -72,7 +70,7 @@ def _headline(records: Records) -> list[Headline]:
         found.append(Headline("epoch at which the basin was decided", value))
     if _AFTER in records and math.isfinite(records[_AFTER].factor[0]):
         share = records[_AFTER].match[0]
-        found.append(Headline("factor over the initial kernel", number(records[_AFTER].factor[0])))
+        found.append(Headline("factor over the initial kernel", f"{records[_AFTER].factor[0]:.2g}"))
         found.append(Headline("kernel matches the network at", "never" if math.isnan(share) else f"{percent(share)} of training"))
     return [
         *found,
@@ -170,8 +168,11 @@ def _scan_words(record: KernelTimeline) -> str:
     if not record.scan_velocity.size:
         return ""
     late = record.scan_velocity[:, :, -1].mean(0)
-    over = ", ".join(f"{number(value)} over {dt:.2g}" for value, dt in zip(late, record.scan_interval, strict=True))
-    return f" Measured from epoch {record.scan_epoch[-1]:.2g} it is {over} epochs (constant: it diffuses; growing: it turns smoothly)."
+    over = ", ".join(f"{value:.2g} over {dt:.2g}" for value, dt in zip(late, record.scan_interval, strict=True))
+    return (
+        f" Measured from epoch {record.scan_epoch[-1]:.2g} it is {over} epochs (growing: it turns smoothly; constant: it diffuses; "
+        "falling: it moves to and fro within a cone)."
+    )
 
 
 def _kernel_plates(record: KernelTimeline) -> list[Plate]:

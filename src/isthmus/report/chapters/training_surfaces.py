@@ -7,6 +7,7 @@ from isthmus.results.record import Record
 from isthmus.results.surfaces import CurveProfile, LossPlane
 
 PLANE, CURVE, CURVE_PLANE = "curvature/plane", "curvature/curve", "curvature/curve_plane"
+_KINDS = {"bezier": "Bezier curve", "polygon": "polygonal chain"}
 NEEDS: dict[str, type[Record]] = {PLANE: LossPlane, CURVE: CurveProfile, CURVE_PLANE: LossPlane}
 
 
@@ -24,7 +25,7 @@ def curve_headlines(record: CurveProfile) -> list[Headline]:
     line, curve = _barriers(record)
     return [
         Headline("barrier to another initialization, straight (training loss)", number(line)),
-        Headline("the same along a trained curve", number(curve)),
+        Headline("barrier along a trained curve to it (training loss)", number(curve)),
     ]
 
 
@@ -60,7 +61,7 @@ def _curve_plate(record: CurveProfile) -> Plate:
         words = f"; in training error {percent(float(record.line_chord[row]))} and {percent(float(record.chord[row]))}"
     return Plate(
         "curve",
-        f"From a network from another initialization (second) to the run's end (first): the straight line, and a {record.kind} curve "
+        f"From a network from another initialization (second) to the run's end (first): the straight line, and a {_KINDS[record.kind]} "
         f"with {len(record.bends)} trained control point{'s' if len(record.bends) > 1 else ''} ({record.steps:,} steps on the mean "
         f"loss along the curve). Training-loss barrier over the chord {number(line)} on the line, {number(curve)} on the curve{words}; "
         f"maxima over {len(record.position)} points, so lower bounds. The curve is {number(record.length[0] / record.length[1])} times "
@@ -76,7 +77,7 @@ def _curve_plane_plate(record: LossPlane, curve: CurveProfile) -> Plate:
     return Plate(
         "curve-plane",
         f"{_grid(record)} on the plane through both networks and the curve's control point, distances in parameter space. The line is "
-        f"the trained {curve.kind} curve. {_bn(record)}{_holes(record)}",
+        f"the trained {_KINDS[curve.kind]}. {_bn(record)}{_holes(record)}",
         lambda: plot_plane(record),
         "Loss on the plane that holds both networks and the trained curve between them",
         record,

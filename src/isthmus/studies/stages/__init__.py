@@ -3,8 +3,8 @@
 from isthmus.studies.stage import Stage
 from isthmus.studies.stages.alignment import ALIGNMENT
 from isthmus.studies.stages.curvature import DENSITY, SHARPNESS
-from isthmus.studies.stages.dynamics import DYNAMICS
-from isthmus.studies.stages.embedding import CENSUS, PLATEAU, UNITS
+from isthmus.studies.stages.dynamics import DYNAMICS, EDGE
+from isthmus.studies.stages.embedding import CENSUS, CONDENSATION, PLATEAU, UNITS
 from isthmus.studies.stages.evolution import AFTER_KERNEL, EVOLUTION, LINEARIZED, SPAWNING
 from isthmus.studies.stages.games import GAMES
 from isthmus.studies.stages.kernel import KERNEL
@@ -29,8 +29,10 @@ STAGES: tuple[Stage, ...] = (
     ALIGNMENT,
     UNITS,
     PLATEAU,
+    CONDENSATION,
     CENSUS,
     DYNAMICS,
+    EDGE,
     ORDERS,
     CURVES,
     GAMES,

@@ -2,8 +2,8 @@
 
 import torch
 
-from isthmus._core.errors import HypothesisError
-from isthmus.dynamics import compare, rank_optimizers, regime_check, spectrum
+from isthmus._core.errors import HypothesisError, InputError, ModelError
+from isthmus.dynamics import compare, edge_of_stability, rank_optimizers, regime_check, spectrum
 from isthmus.dynamics.optimizers import understand_optimizer
 from isthmus.model.problem import Problem
 from isthmus.studies.stage import Context, Stage
@@ -11,6 +11,7 @@ from isthmus.studies.stage import Context, Stage
 _SAMPLES = {"smoke": 40, "desk": 100}
 _POINTS = {"smoke": 8, "desk": 24}
 _LAST = {"smoke": 60, "desk": 800}
+_EDGE_POINTS = {"smoke": 4, "desk": 12}
 _ROWS = 1000
 _FRACTIONS = (0.5, 0.1, 0.01)
 
@@ -57,4 +58,27 @@ def _run(context: Context) -> None:
     context.run.save("dynamics/regime", regime_check(few, optimizer))
 
 
+def _has_limit(context: Context) -> bool:
+    """A step limit is known for the optimizer, and the network has second derivatives."""
+    trajectory = context.trajectory
+    try:
+        edge_of_stability(trajectory, context.task.optimizer, samples=2, points=1)
+    except (InputError, ModelError):
+        return False
+    return True
+
+
+def _run_edge(context: Context) -> None:
+    record = edge_of_stability(
+        context.trajectory,
+        context.task.optimizer,
+        samples=_SAMPLES[context.scale.name],
+        points=_EDGE_POINTS[context.scale.name],
+        seed=context.seed.child("dynamics"),
+        tell=lambda doing, done, total: context.progress("dynamics", doing, done, total),
+    )
+    context.run.save("dynamics/edge", record)
+
+
 DYNAMICS = Stage("dynamics", ("dynamics/comparison", "dynamics/ranking", "dynamics/regime"), _applies, _run)
+EDGE = Stage("edge", ("dynamics/edge",), _has_limit, _run_edge)

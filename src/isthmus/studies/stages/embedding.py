@@ -6,15 +6,17 @@ import numpy as np
 import torch
 
 from isthmus._core.errors import HypothesisError, UnsupportedLayer
-from isthmus.embedding import census, identify_plateau, unit_curvature
+from isthmus.embedding import census, condensation, identify_plateau, unit_curvature
 from isthmus.embedding.points import TwoLayer
 from isthmus.embedding.unit_curvature import splittable
 from isthmus.model.problem import Problem
+from isthmus.model.resizing import unit_groups
 from isthmus.studies.stage import Context, Stage, spread
 
 _SAMPLES = {"smoke": 200, "desk": 1000}
 _POINTS = {"smoke": 3, "desk": 8}
 _LAYERS = 4
+_MOMENTS = 12
 _LANCZOS = 16
 _LARGEST = 100
 _STARTS = {"smoke": (20, 60), "desk": (60, 240)}
@@ -56,6 +58,18 @@ def _run_plateau(context: Context) -> None:
     context.run.save("embedding/plateau", record)
 
 
+def _has_dense(context: Context) -> bool:
+    """Whether some layer of exchangeable dense units has weights whose directions can be followed."""
+    groups = unit_groups(context.trajectory.problem)
+    return any(group.obstacle is None and group.kind == "dense neuron" for group in groups)
+
+
+def _run_condensation(context: Context) -> None:
+    context.progress("embedding", "directions of the units along the run", 0, 1)
+    steps = spread(context.trajectory.steps, _MOMENTS)
+    context.run.save("embedding/condensation", condensation(context.trajectory, steps=steps))
+
+
 def _is_tiny(context: Context) -> bool:
     """A census is affordable for one hidden layer, few samples and one or two inputs."""
     problem = context.trajectory.problem
@@ -77,4 +91,5 @@ def _run_census(context: Context) -> None:
 
 UNITS = Stage("units", ("embedding/units",), _has_units, _run_units)
 PLATEAU = Stage("plateau", ("embedding/plateau",), _has_units, _run_plateau)
+CONDENSATION = Stage("condensation", ("embedding/condensation",), _has_dense, _run_condensation)
 CENSUS = Stage("census", ("embedding/census",), _is_tiny, _run_census)
