@@ -11,18 +11,19 @@ from isthmus.results.claims import ClaimResult
 
 
 def plot_scaling(record: ClaimResult) -> Figure:
-    """Measured quantity over the scale axis, for the claim and its control; logarithmic where everything is positive."""
+    """Measured quantity over the scale axis, for the claim and its control; each axis logarithmic where it is positive."""
     with styled():
         made, axes = figure(2.8)
         positive = bool((record.measured > 0).all() and (record.control_measured > 0).all())
         _curve(axes, record.scale_axis, record.measured, MAIN, "claim", geometric=positive)
         if record.control_axis.size:
             _curve(axes, record.control_axis, record.control_measured, CONTRAST, "control", geometric=positive)
-        axes.set_xscale("log")
+        sizes = bool((record.scale_axis > 0).all() and (record.control_axis > 0).all())
+        axes.set_xscale("log" if sizes else "linear")
         axes.set_yscale("log" if positive else "linear")
         axes.set_xticks(record.scale_axis, [f"{x:g}" for x in record.scale_axis])
         axes.tick_params(axis="x", which="minor", bottom=False, labelbottom=False)
-        axes.set_xlabel(f"{record.axis_name} (log)")
+        axes.set_xlabel(record.axis_name + (" (log)" if sizes else ""))
         axes.set_ylabel("\n".join(textwrap.wrap(record.measured_name + (" (log)" if positive else ""), 34)))
         axes.margins(x=0.12)
         axes.grid(axis="y")
