@@ -8,6 +8,7 @@ from isthmus.results.claims import ClaimResult
 
 _PREFIX = "claims/"
 _ORDER = ("holds", "consistent", "fails", "inapplicable", "inconclusive")
+_PLURAL = {"holds": "hold", "fails": "fail"}
 
 
 def results(records: Records) -> list[tuple[str, ClaimResult]]:
@@ -25,11 +26,20 @@ def _counts(records: Records) -> Counter[str]:
 
 
 def _sentence(records: Records) -> str:
-    counts, total = _counts(records), len(results(records))
-    words = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _ORDER if counts[verdict])
-    decided = [record for _, record in results(records) if record.verdict in ("holds", "consistent", "fails")]
+    found = [record for _, record in results(records)]
+    words = ", ".join(_counted(verdict, found) for verdict in _ORDER if _counts(records)[verdict])
+    decided = [record for record in found if record.verdict in ("holds", "consistent", "fails")]
     failed = sum(record.control_verdict == "fails" for record in decided)
-    return f"Of {total} checked statements: {words}; {failed} of {len(decided)} negative controls failed as they must."
+    scale = " and ".join(dict.fromkeys(record.scale for record in found))
+    controls = f"{failed} of {len(decided)} negative controls failed as they must"
+    return f"Of {len(found)} statements checked at {scale} scale: {words}; {controls}."
+
+
+def _counted(verdict: str, found: list[ClaimResult]) -> str:
+    """``40 hold``; those that fail by name."""
+    names = [f"{record.paper}.{record.claim}" for record in found if record.verdict == verdict]
+    word = _PLURAL.get(verdict, verdict) if len(names) > 1 else verdict
+    return f"{len(names)} {word}" + (f" ({', '.join(names)})" if verdict == "fails" else "")
 
 
 def _headline(records: Records) -> list[Headline]:
