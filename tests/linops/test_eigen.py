@@ -182,3 +182,10 @@ def test_a_product_that_is_not_finite_stops_the_search() -> None:
     with pytest.raises(NumericalError) as caught:
         top_eigenpairs(DenseOperator(matrix), 2, seed=Seed(0))
     assert caught.value.status is Status.NOT_FINITE
+
+
+def test_no_bound_is_told_below_rounding() -> None:
+    matrix = torch.diag(torch.tensor([5.0, 3.0, 2.0, 1.0, 0.5], dtype=torch.float64))
+    found = top_eigenpairs(matrix, 2, seed=Seed(0))
+    assert (found.errors >= 2.0**-52 * 5 * 0.9).all() and (found.errors <= 1e-8).all()
+    assert np.abs(found.values - [5, 3]).max() <= found.errors.max() * 8

@@ -33,7 +33,8 @@ class EigenResult:
         values: the k eigenvalues asked for, best first, float64.
         vectors: unit columns, ``(p, k)``.
         residuals: ``|A v - lambda v|`` up to rounding of A, checked by a product with the operator at the end.
-        errors: bound on the error of each value: the residual r, or ``r^2 / gap`` where that is less.
+        errors: bound on the error of each value: the residual r, or ``r^2 / gap`` where that is less; neither is told below the
+            rounding of a product, ``eps |A|``.
         converged: residual (error, for ``target="values"``) within tolerance, per pair.
         matvecs: products spent.
         status: CONVERGED or MAX_STEPS.
@@ -198,11 +199,12 @@ class _Search:
     def _result(self, values: np.ndarray, vectors: Tensor, residuals: np.ndarray, errors: np.ndarray, goal: float) -> EigenResult:
         missing = np.full(self.k - len(values), np.nan)
         converged = np.r_[(residuals if self.target == "pairs" else errors) <= goal, missing == missing]
+        rounding = machine_epsilon(self.operator.dtype) * max(self.space.scale, float(np.abs(values).max(initial=0.0)))
         return EigenResult(
             values=np.r_[values, missing],
             vectors=vectors,
-            residuals=np.r_[residuals, missing],
-            errors=np.r_[errors, missing],
+            residuals=np.r_[np.maximum(residuals, rounding), missing],
+            errors=np.r_[np.maximum(errors, rounding), missing],
             converged=converged,
             matvecs=self.operator.matvecs - self.before,
             status=Status.CONVERGED if converged.all() else Status.MAX_STEPS,
