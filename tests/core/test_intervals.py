@@ -35,3 +35,11 @@ def test_evidence_over_seeds_judges_the_whole_interval() -> None:
     assert Evidence.over_seeds(values, threshold=1.0, **words).verdict is Verdict.INCONCLUSIVE
     assert Evidence.over_seeds(values, threshold=0.5, **words).verdict is Verdict.FAILS
     assert Evidence.over_seeds(values[:1], threshold=9.0, **words).verdict is Verdict.INCONCLUSIVE
+
+
+def test_evidence_of_the_worst_is_exact() -> None:
+    words = {"quantity": "q", "predicted": "p", "reason": "r"}
+    values = np.array([[1.0, 3.0], [2.0, 0.5]])
+    held = Evidence.worst_of(values, threshold=3.0, **words)
+    assert held.verdict is Verdict.HOLDS and held.estimate == 3.0 and held.interval == (3.0, 3.0)
+    assert Evidence.worst_of(values, threshold=2.9, **words).verdict is Verdict.FAILS

@@ -84,6 +84,35 @@ class Evidence:
             measured_name=measured_name,
         )
 
+    @classmethod
+    def worst_of(
+        cls,
+        values: np.ndarray,
+        *,
+        quantity: str,
+        predicted: str,
+        threshold: float,
+        reason: str,
+        axis: np.ndarray | None = None,
+        axis_name: str = "",
+        measured_name: str = "",
+    ) -> Self:
+        """Exact evidence: the largest of all measurements, ``(seed, x)``, must not exceed the threshold."""
+        worst = float(values.max())
+        return cls(
+            quantity=quantity,
+            predicted=predicted,
+            estimate=worst,
+            interval=(worst, worst),
+            threshold=threshold,
+            reason=reason,
+            exact=True,
+            axis=np.zeros(1) if axis is None else axis,
+            axis_name=axis_name,
+            measured=values,
+            measured_name=measured_name,
+        )
+
     @property
     def verdict(self) -> Verdict:
         """`holds` or `consistent` when the whole interval obeys the rule, `fails` when none of it does."""

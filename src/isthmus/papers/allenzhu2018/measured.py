@@ -43,15 +43,4 @@ def exact(quantity: str, errors: Sequence[float], terms: int) -> Evidence:
 
 def within(quantity: str, errors: Sequence[float], line: float, reason: str) -> Evidence:
     """Deterministic errors, the worst against a line."""
-    worst = float(np.max(errors))
-    return Evidence(
-        quantity=quantity,
-        predicted="0",
-        estimate=worst,
-        interval=(worst, worst),
-        threshold=line,
-        reason=reason,
-        exact=True,
-        axis=np.array([0.0]),
-        measured=np.array(errors)[:, None],
-    )
+    return Evidence.worst_of(np.array(errors)[:, None], quantity=quantity, predicted="0", threshold=line, reason=reason)

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from isthmus._core.intervals import mean_interval
 from isthmus._core.seeds import Seed
 from isthmus.claims import Evidence
 from isthmus.claims.claim import ScaleName
@@ -26,15 +25,12 @@ def _factor_evidence(scale: ScaleName, seed: Seed, *, frozen: bool) -> Evidence:
     epochs, _, errors, _ = _learned(scale, seed)
     errors = np.repeat(errors[:, :1], len(epochs), 1) if frozen else errors
     early = (epochs > 0) & (epochs <= _EPOCHS)
-    mean, low, high = mean_interval(errors[:, early].min(1) / errors[:, 0])
-    return Evidence(
+    return Evidence.over_seeds(
+        errors[:, early].min(1) / errors[:, 0],
         quantity="test error of the best kernel within 4 epochs over that of the initial kernel (ridge regression, ridge by KARE)",
         predicted="at most 1/3",
-        estimate=float(mean),
-        interval=(float(low), float(high)),
         threshold=1 / _FACTOR,
         reason="the abstract's factor 3 in under 3 to 4 epochs",
-        exact=False,
         axis=epochs,
         axis_name="epoch",
         measured=errors,
@@ -56,15 +52,12 @@ def _match_evidence(scale: ScaleName, seed: Seed, *, frozen: bool) -> Evidence:
     epochs, shares, errors, final = _learned(scale, seed)
     errors = np.repeat(errors[:, :1], len(epochs), 1) if frozen else errors
     at = int(np.flatnonzero(shares <= _SHARE + 0.01)[-1])
-    mean, low, high = mean_interval(errors[:, at] / final)
-    return Evidence(
+    return Evidence.over_seeds(
+        errors[:, at] / final,
         quantity="test error of the kernel at 45 % of training over that of the finished network",
         predicted="at most 1: the kernel matches the network after 15 to 45 % of training",
-        estimate=float(mean),
-        interval=(float(low), float(high)),
         threshold=1.0,
         reason="1 is a match; 45 % is the later end of the abstract's range",
-        exact=False,
         axis=shares,
         axis_name="share of training",
         measured=errors / final[:, None],

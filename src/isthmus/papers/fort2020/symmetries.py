@@ -38,17 +38,13 @@ def _permutation_evidence(problem: Problem, scale: ScaleName, seed: Seed, tensor
         moved = permute_units(few.network, group, order, tensors="all" if tensors == "all" else "incoming")
         after = empirical_ntk(moved, few.inputs, outputs="trace").kernel
         changes.append(float(np.abs(after - before).max() / np.abs(before).max()))
-    worst = max(changes)
-    return Evidence(
+    return Evidence.worst_of(
+        np.array([changes]),
         quantity="largest change of a kernel entry, relative to the largest entry, over all layers' units",
         predicted="0",
-        estimate=worst,
-        interval=(worst, worst),
         threshold=tolerance("float64", terms=max(group.size for group in layers), depth=4 * len(layers)),
         reason="rounding of float64 sums over the units",
-        exact=True,
         axis=np.arange(1.0, len(layers) + 1),
-        measured=np.array([changes]),
     )
 
 

@@ -21,16 +21,13 @@ _BELOW_ONE = float(np.nextafter(1.0, 0.0))
 def _basin_evidence(kind: Kind, scale: ScaleName, seed: Seed) -> Evidence:
     found = children(kind, scale, seed.root)
     times = np.array([_half_time(found.epoch, row, found.length) for row in found.barrier])
-    mean, low, high = mean_interval(times)
-    return Evidence(
+    return Evidence.over_seeds(
+        times,
         quantity="epoch after which the error barrier between two children stays below half of its largest value (the length of "
         "the run when it never reaches 0.02)",
         predicted="at most 3 epochs, the abstract's 2 to 3",
-        estimate=float(mean),
-        interval=(float(low), float(high)),
         threshold=TRANSIENT_EPOCHS,
         reason="the statement's own number; 0.02 of training error is the field's line for a linearly connected pair",
-        exact=False,
         axis=found.epoch,
         axis_name="spawn time (epochs)",
         measured=found.barrier,
@@ -70,16 +67,13 @@ def _fast_evidence(kind: Kind, scale: ScaleName, seed: Seed) -> Evidence:
     early, late = _early_late(found)
     slower = np.divide(late, early, out=np.ones_like(late), where=early > 0)
     after = int(np.flatnonzero(found.epoch >= TRANSIENT_EPOCHS)[0])
-    mean, low, high = mean_interval(np.maximum(slower, found.alignment[:, 0] / found.alignment[:, after]))
-    return Evidence(
+    return Evidence.over_seeds(
+        np.maximum(slower, found.alignment[:, 0] / found.alignment[:, after]),
         quantity="larger of two ratios: kernel velocity after 3 epochs over that before (means), and the kernel's alignment with the "
         "labels at the start over that after 3 epochs",
         predicted="below 1: in the transient the kernel turns faster than later, and towards the labels",
-        estimate=float(mean),
-        interval=(float(low), float(high)),
         threshold=_BELOW_ONE,
         reason="1 is a kernel that turns no faster early, or aligns no better; the abstract's 3 epochs",
-        exact=False,
         axis=found.epoch,
         axis_name="epoch",
         measured=found.velocity,
@@ -137,18 +131,14 @@ def _correlation_evidence(kind: Kind, scale: ScaleName, seed: Seed) -> Evidence:
         lands = [curve[row] for curve in (pairs.barrier, pairs.hamming, pairs.weights) if not np.isnan(curve[row]).any()]
         found.append(np.mean([_rank_correlation(a, b) for a in lands for b in follow]))
     gaps = 1 - np.array(found)
-    mean, low, high = mean_interval(gaps)
-    return Evidence(
+    return Evidence.over_seeds(
+        gaps,
         quantity="1 - mean rank correlation over spawn times between landscape measures (barrier, activation patterns, weights of "
         "children) and kernel measures (velocity, missing alignment)",
         predicted="close to 0: highly correlated",
-        estimate=float(mean),
-        interval=(float(low), float(high)),
         threshold=0.5,
         reason="halfway between perfect correlation (0) and none (1); a measure that does not move correlates with nothing",
-        exact=False,
         axis=np.array([1.0]),
-        measured=gaps[:, None],
     )
 
 
@@ -189,15 +179,12 @@ def _twin_evidence(kind: Kind, scale: ScaleName, seed: Seed) -> Evidence:
     gaps = np.stack([(p[count:].reshape(len(_TWINS), count, -1) - p[:count]).norm(dim=2).numpy() for p in runs.parents.values()])
     times = np.array(list(runs.parents)) / per_epoch
     rates = np.array([[_growth(times, gaps[:, size, index]) for size in range(len(_TWINS))] for index in range(count)])
-    mean, low, high = mean_interval(-rates.min(axis=1))
-    return Evidence(
+    return Evidence.over_seeds(
+        -rates.min(axis=1),
         quantity="minus the rate at which perturbed twins separate in the first 3 epochs (e-folds per epoch; the slower of two sizes)",
         predicted="below 0: they separate exponentially until they are apart",
-        estimate=float(mean),
-        interval=(float(low), float(high)),
         threshold=0.0,
         reason="0 is a perturbation that neither grows nor shrinks",
-        exact=False,
         axis=np.array(_TWINS),
         axis_name="relative size of the perturbation",
         measured=rates,

@@ -34,18 +34,14 @@ def exact_evidence(
     names: tuple[str, str] = ("", ""),
 ) -> Evidence:
     """Evidence whose largest value must not exceed a threshold."""
-    worst = float(max(values))
-    return Evidence(
+    return Evidence.worst_of(
+        np.array([values], dtype=np.float64),
         quantity=quantity,
         predicted=predicted,
-        estimate=worst,
-        interval=(worst, worst),
         threshold=threshold,
         reason=reason,
-        exact=True,
         axis=np.array(axis if axis is not None else np.arange(1, len(values) + 1), dtype=np.float64),
         axis_name=names[0],
-        measured=np.array([values], dtype=np.float64),
         measured_name=names[1],
     )
 

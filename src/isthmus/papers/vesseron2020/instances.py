@@ -58,15 +58,4 @@ def written(game: PathGame) -> CongestionGame:
 def exact(quantity: str, predicted: str, measured: Sequence[float], threshold: float, reason: str) -> Evidence:
     """The largest of the measurements must stay below the threshold."""
     values = np.array(measured, dtype=np.float64)[:, None]
-    worst = float(values.max())
-    return Evidence(
-        quantity=quantity,
-        predicted=predicted,
-        estimate=worst,
-        interval=(worst, worst),
-        threshold=threshold,
-        reason=reason,
-        exact=True,
-        axis=np.ones(1),
-        measured=values,
-    )
+    return Evidence.worst_of(values, quantity=quantity, predicted=predicted, threshold=threshold, reason=reason, axis=np.ones(1))

@@ -20,7 +20,7 @@ from isthmus.model.problem import Problem
 from isthmus.model.resizing import unit_group
 from isthmus.model.units import UnitGroup
 from isthmus.papers.zhang2021.instances import parked, perturbed_clone, planted, split_of
-from isthmus.papers.zhang2021.measures import SEEDS, worst_of
+from isthmus.papers.zhang2021.measures import SEEDS
 
 _CRITICAL = 1e-12
 _FEW = 64
@@ -45,11 +45,11 @@ def _mapped_error(problem: Problem, change: Callable[[Problem, Growth], Problem]
         expected = wide.network.layout.flatten(mapped_gradient(small, [StateMap.of_copies(growth.copies(group))]))
         found = loss_gradient(wide)
         errors.append(float((found - expected).norm() / expected.norm().clamp_min(1e-300)))
-    return worst_of(
+    return Evidence.worst_of(
         np.array([errors]),
         quantity="largest relative difference between the wide gradient and the map of the narrow one, over layers",
         predicted="0",
-        line=tolerance("float64", terms=few.network.size, depth=8),
+        threshold=tolerance("float64", terms=few.network.size, depth=8),
         reason="rounding of float64 gradients",
         axis=np.arange(1.0, len(errors) + 1),
     )
@@ -72,11 +72,11 @@ def _degeneracy(scale: ScaleName, seed: Seed, widen: Callable[[Problem, int, See
         zero = hessian_spectrum(narrow).inertia.zero
         for j, units in enumerate(added):
             missing[i, j] = units - (hessian_spectrum(widen(narrow, units, seed.child(i, j))).inertia.zero - zero)
-    return worst_of(
+    return Evidence.worst_of(
         missing,
         quantity="neurons added minus zero Hessian eigenvalues gained",
         predicted="at most 0",
-        line=0.0,
+        threshold=0.0,
         reason="a count: each neuron must bring at least one zero eigenvalue",
         axis=np.array(added, dtype=np.float64),
     )
@@ -105,11 +105,11 @@ def _over_data(seed: Seed, scale: ScaleName, error: Callable[[Problem, Seed], fl
         x, y = (torch.randn(30, 2, generator=generator, dtype=torch.float64) for _ in range(2))
         targets = [y, y, (y > 0).double()]
         rows.append([error(Problem(point.network, x, t, loss), seed) for loss, t in zip(losses, targets, strict=True)])
-    return worst_of(
+    return Evidence.worst_of(
         np.array(rows),
         quantity="largest relative difference between the wide gradient and the map of the narrow one, over losses and data",
         predicted="0",
-        line=tolerance("float64", terms=64, depth=8),
+        threshold=tolerance("float64", terms=64, depth=8),
         reason="rounding of float64 gradients",
         axis=np.arange(1.0, len(losses) + 1),
     )
@@ -152,11 +152,11 @@ def _contained(scale: ScaleName, seed: Seed, widen: Callable[[Problem, tuple[int
         for j, pair in enumerate(widths):
             narrow = planted((2, *pair, 1), seed.child(i, j))
             slopes[i, j] = float(loss_gradient(widen(narrow, pair, seed.child("split", i, j))).norm())
-    return worst_of(
+    return Evidence.worst_of(
         slopes,
         quantity="gradient norm of the image in the widest network, over all narrower widths",
         predicted="0",
-        line=_CRITICAL,
+        threshold=_CRITICAL,
         reason="planted points have gradient norm 1e-16; rounding of float64 sums",
         axis=np.arange(1.0, len(widths) + 1),
     )

@@ -14,7 +14,7 @@ from isthmus.linops.random import gaussian
 from isthmus.model.derivatives import loss_gradient
 from isthmus.model.problem import Problem
 from isthmus.papers.zhang2021.instances import planted, split_of, threefold
-from isthmus.papers.zhang2021.measures import SEEDS, inertia_gained, resolved_rows, worst_of
+from isthmus.papers.zhang2021.measures import SEEDS, inertia_gained, resolved_rows
 
 _CRITICAL = 1e-12
 
@@ -31,11 +31,11 @@ def _inertia_gap(scale: ScaleName, seed: Seed, flip: bool) -> Evidence:
             found = predict_inertia(narrow, other).wide
             true = hessian_spectrum(narrow._with(network=grow(narrow, growth).network)).inertia
             gaps[i, j] = abs(found.negative - true.negative) + abs(found.zero - true.zero) + abs(found.positive - true.positive)
-    return worst_of(
+    return Evidence.worst_of(
         gaps,
         quantity="difference between inertia counts predicted from the small network and counted in the wide one",
         predicted="0",
-        line=0.0,
+        threshold=0.0,
         reason="integers",
         axis=np.array(shares),
     )
@@ -59,11 +59,11 @@ def _lost(scale: ScaleName, seed: Seed, widen: Callable[[Problem, Seed], Problem
         return -inertia_gained(narrow, widen(narrow, of.child("wide")))
 
     rows, words = resolved_rows(row, scale, seed)
-    return worst_of(
+    return Evidence.worst_of(
         rows,
         quantity=f"largest fall of a count (negative, zero, positive eigenvalues) from the narrow network to the wide one{words}",
         predicted="at most 0",
-        line=0.0,
+        threshold=0.0,
         reason="integers",
         axis=np.arange(1.0, 4),
     )
@@ -101,11 +101,11 @@ def _freedom(scale: ScaleName, seed: Seed, nulls: bool) -> Evidence:
         return np.array(gaps)
 
     rows, words = resolved_rows(row, scale, seed)
-    return worst_of(
+    return Evidence.worst_of(
         rows,
         quantity=f"zero eigenvalues gained, off from K_1 + K_2 + K_1 K_2, over numbers of new units{words}",
         predicted="0",
-        line=0.0,
+        threshold=0.0,
         reason="integers",
         axis=np.array([first + second + first * second for first, second in added], dtype=np.float64),
         axis_name="degrees of freedom of the embedding",
@@ -130,11 +130,11 @@ def _null_slopes(scale: ScaleName, seed: Seed, bias: bool) -> Evidence:
         narrow = planted((2, 2, 1), seed.child(i), output_bias=bias)
         for j, constant in enumerate(constants):
             slopes[i, j] = float(loss_gradient(narrow._with(network=grow(narrow, Growth("0", nulls=(constant,))).network)).norm())
-    return worst_of(
+    return Evidence.worst_of(
         slopes,
         quantity="gradient norm after a null unit of constant output tanh(b) is added",
         predicted="0 where the next layer has a bias",
-        line=_CRITICAL,
+        threshold=_CRITICAL,
         reason="planted points have gradient norm 1e-16; rounding of float64 sums",
         axis=np.array(constants),
         axis_name="bias b of the null unit",
@@ -158,11 +158,11 @@ def _not_saddles(scale: ScaleName, seed: Seed, residual: float) -> Evidence:
     for i in range(SEEDS[scale]):
         narrow = planted((2, 1, 1, 2), seed.child(i), size=residual)
         rows[i] = float(hessian_spectrum(threefold(narrow)).inertia.negative == 0)
-    return worst_of(
+    return Evidence.worst_of(
         rows,
         quantity="three-fold embeddings of planted points without a negative Hessian eigenvalue (1: some)",
         predicted="0",
-        line=0.0,
+        threshold=0.0,
         reason="a count",
         axis=np.ones(1),
     )

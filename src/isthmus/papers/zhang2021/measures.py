@@ -1,4 +1,4 @@
-"""How exact statements of this paper are judged, and the inertia counts that are compared."""
+"""The inertia counts that are compared."""
 
 from collections.abc import Callable
 
@@ -7,40 +7,11 @@ import torch
 
 from isthmus._core.errors import HypothesisError
 from isthmus._core.seeds import Seed
-from isthmus.claims import Evidence
 from isthmus.claims.claim import ScaleName
 from isthmus.curvature import count_inertia, dense_hessian
 from isthmus.model.problem import Problem
 
 SEEDS = {"smoke": 3, "desk": 12, "paper": 40}
-
-
-def worst_of(
-    values: np.ndarray,
-    *,
-    quantity: str,
-    predicted: str,
-    line: float,
-    reason: str,
-    axis: np.ndarray,
-    axis_name: str = "",
-    measured_name: str = "",
-) -> Evidence:
-    """Evidence of an exact statement: the largest of all measurements, ``(seed, x)``, must not exceed the line."""
-    worst = float(values.max())
-    return Evidence(
-        quantity=quantity,
-        predicted=predicted,
-        estimate=worst,
-        interval=(worst, worst),
-        threshold=line,
-        reason=reason,
-        exact=True,
-        axis=axis,
-        axis_name=axis_name,
-        measured=values,
-        measured_name=measured_name,
-    )
 
 
 def resolved_rows(row: Callable[[Seed], np.ndarray], scale: ScaleName, seed: Seed) -> tuple[np.ndarray, str]:
