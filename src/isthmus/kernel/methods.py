@@ -11,6 +11,7 @@ from isthmus._core.plan import Plan
 from isthmus.engine.memory import available_bytes, require_memory
 from isthmus.kernel.structured import Share, Sizes, choose, passes, row_contribution
 from isthmus.kernel.tiles import Contribution, fill
+from isthmus.linops.allocation import uninitialized
 from isthmus.model.capture import Capture, Part, capture, understand
 from isthmus.model.derivatives import graph_bytes, jacobian, jacobian_bytes, output_jvp
 from isthmus.model.network import Network
@@ -199,7 +200,7 @@ def _empty(plan: Plan, sizes: Sizes, network: Network) -> Tensor:
     what = f"The kernel of {sizes.n} x {sizes.m} inputs with {sizes.c} outputs"
     require_memory(plan.bytes, what=what, instead=instead)
     c = 1 if sizes.trace else sizes.c
-    return torch.empty(sizes.n, c, sizes.m, c, dtype=network.dtype, device=network.device)
+    return uninitialized((sizes.n, c, sizes.m, c), network.flat)
 
 
 def _understood(network: Network, inputs: Tensor, others: Tensor | None) -> Capture:

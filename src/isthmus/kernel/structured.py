@@ -2,16 +2,16 @@
 
 *Gram over positions*: ``K[n,c,m,d] += sum_{u,v} (a_nu . a_mv + 1) (delta_ncu . delta_mdv)`` for products (the 1 is the
 bias) and ``[t_nu = t_mv] (delta_ncu . delta_mdv)`` for lookups; one small product of deltas for each pair of positions,
-multiplied by the inputs' Gram while it is added. *Per-sample gradients*: the gradients are formed, all uses of a
+multiplied by the inputs' Gram while it is added (`isthmus.kernel.grams`). *Per-sample gradients*: the gradients are formed, all uses of a
 parameter summed, and contracted; this serves every form, in pieces that fit a memory budget.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
+from isthmus.kernel.grams import gram_contribution
 from isthmus.kernel.tiles import Contribution
 from isthmus.model.capture import Part
 from isthmus.model.uses import Convolution, Lookup, Product, Shift, Use
@@ -113,7 +113,11 @@ def passes(
             yield _rows_contributions(group, left, right, sizes)
             group = []
         group.append(piece)
-    grams = [_gram_contribution(share, left, right, sizes) for share in shares if share.gram]
+    grams = [
+        gram_contribution(left[share.part], right[share.part], bias=share.bias is not None, trace=sizes.trace)
+        for share in shares
+        if share.gram
+    ]
     yield _rows_contributions(group, left, right, sizes) + grams
 
 
@@ -202,103 +206,3 @@ def _summed_rows(uses: Sequence[Use], cut: slice) -> Tensor:
     for use in uses[1:]:
         total = total + use.rows(cut)
     return total
-
-
-def _gram_contribution(share: Share, left: Sequence[Part], right: Sequence[Part], sizes: Sizes) -> Contribution:
-    one, other = _Factor.of(left[share.part]), _Factor.of(right[share.part])
-    shift = 1.0 if share.bias is not None else 0.0
-    if one.positions == 1 and other.positions == 1:
-        return _single_contribution(one, other, shift, sizes.trace)
-    scratch = _Scratch()
-
-    def add(tile: Tensor, i: slice, j: slice) -> None:
-        for u in range(one.positions):
-            for v in range(other.positions):
-                gram = one.gram(other, i, u, j, v).add_(shift)
-                scratch.add_product(tile, one.rows(i, u, sizes.trace), other.rows(j, v, sizes.trace), gram)
-
-    return add
-
-
-def _single_contribution(one: "_Factor", other: "_Factor", shift: float, trace: bool) -> Contribution:
-    """One position a sample: the inputs' Gram matrix is small beside a full kernel and is formed once."""
-    whole = slice(None)
-    known = None if trace else one.gram(other, whole, 0, whole, 0).add_(shift)
-    identity = all(_is_identity(factor.deltas[:, :, 0]) for factor in (one, other))
-    scratch = _Scratch()
-
-    def add(tile: Tensor, i: slice, j: slice) -> None:
-        gram = one.gram(other, i, 0, j, 0).add_(shift) if known is None else known[i, j]
-        if identity and trace:
-            tile.add_(gram[:, None, :, None], alpha=one.deltas.shape[1])
-        elif identity:
-            tile.diagonal(dim1=1, dim2=3).add_(gram[..., None])
-        else:
-            scratch.add_product(tile, one.rows(i, 0, trace), other.rows(j, 0, trace), gram)
-
-    return add
-
-
-@dataclass(frozen=True)
-class _Factor:
-    """All positions of all uses of a part: deltas ``(n, c, u, out)``, and inputs ``(n, u, in)`` or tokens ``(n, u)``."""
-
-    deltas: Tensor
-    inputs: Tensor
-    ignored: int | None
-
-    @classmethod
-    def of(cls, part: Part) -> "_Factor":
-        uses = [use.prepared() for use in part.uses]
-        deltas = _by_position(_joined([use.deltas for use in uses], 2), 2)
-        if isinstance(uses[0], Lookup):
-            return cls(deltas, _joined([use.tokens for use in uses if isinstance(use, Lookup)], 1), uses[0].ignored)
-        return cls(deltas, _by_position(_joined([use.inputs for use in uses if isinstance(use, Product)], 1), 1), None)
-
-    @property
-    def positions(self) -> int:
-        return self.deltas.shape[2]
-
-    def gram(self, other: "_Factor", i: slice, u: int, j: slice, v: int) -> Tensor:
-        """``a_nu . a_mv``, or whether tokens are equal, for the samples (i, j)."""
-        a, b = self.inputs[i, u], other.inputs[j, v]
-        if self.ignored is None:
-            return a @ b.T
-        return ((a[:, None] == b[None]) & (a != self.ignored)[:, None]).to(self.deltas.dtype)
-
-    def rows(self, i: slice, u: int, trace: bool) -> Tensor:
-        """Deltas of the samples i at position u as rows ``(n c, out)``, or ``(n, c out)`` for the trace."""
-        chosen = self.deltas[i, :, u]
-        return chosen.flatten(1) if trace else chosen.flatten(0, 1)
-
-
-class _Scratch:
-    """Memory for the product of deltas and for the spread Gram matrix, used again for tiles of the same shape."""
-
-    def __init__(self) -> None:
-        self._known: dict[torch.Size, tuple[Tensor, Tensor]] = {}
-
-    def add_product(self, tile: Tensor, rows: Tensor, columns: Tensor, gram: Tensor) -> None:
-        """``tile[n, c, m, d] += gram[n, m] (rows columns^T)[nc, md]``."""
-        high, c, wide, d = tile.shape
-        if tile.shape not in self._known:
-            self._known[tile.shape] = tile.new_empty(high * c, wide * d), tile.new_empty(high, wide, d)
-        product, spread = self._known[tile.shape]
-        torch.mm(rows, columns.T, out=product)
-        spread.copy_(gram[..., None].expand(spread.shape))
-        tile.view(high, c, wide * d).addcmul_(product.view(high, c, wide * d), spread.view(high, 1, wide * d))
-
-
-def _joined(tensors: Sequence[Tensor], axis: int) -> Tensor:
-    return tensors[0] if len(tensors) == 1 else torch.cat(list(tensors), dim=axis)
-
-
-def _by_position(tensor: Tensor, axis: int) -> Tensor:
-    """The same; where a row's numbers lie apart (images), stored with positions first, so that products need no copies."""
-    return tensor if tensor.stride(-1) == 1 else tensor.movedim(axis, 0).contiguous().movedim(0, axis)
-
-
-def _is_identity(deltas: Tensor) -> bool:
-    """Whether ``delta[n, c] = e_c``: the layer is the network's last, and its outputs are the network's."""
-    c, out = deltas.shape[1:]
-    return c == out and bool((deltas == torch.eye(c, dtype=deltas.dtype, device=deltas.device)).all())

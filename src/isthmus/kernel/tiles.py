@@ -4,13 +4,16 @@ All contributions add to a contiguous tile that stays in cache, which is then st
 the diagonal are halved again and again, so that little of the other half is computed.
 """
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 
-import torch
 from torch import Tensor
 
-_TILE_ROWS = 960
-_FINEST_ROWS = 120
+from isthmus.linops.allocation import uninitialized
+
+_TILE_ROWS = 240
+_TILE_COLUMNS = 1920
+_FINEST_ROWS = 240
 
 #: adds a share to a contiguous tile ``(high, c, wide, d)`` for the samples ``(rows, columns)``
 Contribution = Callable[[Tensor, slice, slice], None]
@@ -26,8 +29,8 @@ def fill(kernel: Tensor, contributions: Sequence[Contribution], *, symmetric: bo
         fresh: start from zero; else add to what those tiles hold.
     """
     n, c, m, d = kernel.shape
-    high, wide = max(1, _TILE_ROWS // c), max(1, _TILE_ROWS // d)
-    buffer = torch.empty(high * c * wide * d, dtype=kernel.dtype, device=kernel.device)
+    high, wide = max(1, _TILE_ROWS // c), max(1, _TILE_COLUMNS // d)
+    buffer = uninitialized((high * c * wide * d,), kernel)
     for rows, columns in _blocks(n, m, high, wide, symmetric):
         shape = (rows.stop - rows.start, c, columns.stop - columns.start, d)
         tile = buffer[: shape[0] * c * shape[2] * d].view(shape)
@@ -48,8 +51,15 @@ def _blocks(n: int, m: int, high: int, wide: int, symmetric: bool) -> Iterator[t
         rows = slice(i, min(i + high, n))
         if symmetric:
             yield from _diagonal(rows.start, rows.stop, finest)
-        for j in range(rows.stop if symmetric else 0, m, wide):
-            yield rows, slice(j, min(j + wide, m))
+        for columns in _even(rows.stop if symmetric else 0, m, wide):
+            yield rows, columns
+
+
+def _even(start: int, stop: int, longest: int) -> Iterator[slice]:
+    """The fewest slices of at most `longest`, of lengths as equal as can be."""
+    count = -(-(stop - start) // longest)
+    edges = [start + k * (stop - start) // max(count, 1) for k in range(count + 1)]
+    return (slice(a, b) for a, b in itertools.pairwise(edges))
 
 
 def _diagonal(start: int, stop: int, finest: int) -> Iterator[tuple[slice, slice]]:

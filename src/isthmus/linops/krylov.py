@@ -10,6 +10,7 @@ from isthmus._core.errors import NumericalError
 from isthmus._core.numerics import machine_epsilon
 from isthmus._core.seeds import Seed
 from isthmus._core.status import Status
+from isthmus.linops.allocation import uninitialized
 from isthmus.linops.operator import SymmetricOperator
 from isthmus.linops.random import gaussian, rademacher
 
@@ -44,7 +45,8 @@ class KrylovSpace:
 
     def __init__(self, operator: SymmetricOperator, capacity: int, seed: Seed) -> None:
         self.operator, self.capacity, self.seed = operator, capacity, seed
-        self.basis = torch.empty(capacity, operator.shape[0], dtype=operator.dtype, device=operator.device)
+        like = torch.empty(0, dtype=operator.dtype, device=operator.device)
+        self.basis = uninitialized((capacity, operator.shape[0]), like)
         self.projected = np.zeros((capacity, capacity))
         self.filled, self.draws, self.scale = 0, 0, 0.0
         self._epsilon = machine_epsilon(operator.dtype)

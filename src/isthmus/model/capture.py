@@ -17,6 +17,7 @@ from isthmus._core.errors import UnsupportedLayer
 from isthmus._core.numerics import tolerance
 from isthmus._core.seeds import Seed
 from isthmus.engine.memory import chunks
+from isthmus.linops.allocation import uninitialized
 from isthmus.linops.random import gaussian
 from isthmus.model.derivatives import default_chunk, exact_kernels
 from isthmus.model.interception import Call, Interception, Operation, Region, overlapping
@@ -239,7 +240,7 @@ def _collected(outputs: Tensor, points: list[Tensor], layouts: list[Layout]) -> 
     """Deltas ``(n, c, l, ...)`` of every point, written output by output so that nothing is held twice."""
     count, width = outputs.shape
     shapes = [layout.samples_first(point, count).shape for layout, point in zip(layouts, points, strict=True)]
-    made = [torch.empty(shape[0], width, *shape[1:], dtype=outputs.dtype, device=outputs.device) for shape in shapes]
+    made = [uninitialized((shape[0], width, *shape[1:]), outputs) for shape in shapes]
     for index, gradients in enumerate(_gradients(outputs, points)):
         for store, layout, gradient in zip(made, layouts, gradients, strict=True):
             store[:, index] = layout.samples_first(gradient, count)

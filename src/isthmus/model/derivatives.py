@@ -23,6 +23,7 @@ from isthmus._core.errors import NotTwiceDifferentiable, ShapeError
 from isthmus._core.numerics import tolerance
 from isthmus._core.seeds import Seed
 from isthmus.engine.memory import available_bytes, chunks
+from isthmus.linops.allocation import uninitialized
 from isthmus.linops.random import gaussian
 from isthmus.model.composed import ComposedNorms
 from isthmus.model.network import Network
@@ -128,7 +129,7 @@ def jacobian(network: Network, inputs: Shaped[Tensor, "n ..."], *, chunk: int | 
 
     mapped = torch.func.vmap(torch.func.jacrev(of_one), in_dims=(None, 0))
     outputs = network(inputs[:1]).shape[1]
-    made = torch.empty(len(inputs), outputs, network.size, dtype=network.dtype, device=network.device)
+    made = uninitialized((len(inputs), outputs, network.size), network.flat)
     with exact_kernels(network):
         for rows in chunks(len(inputs), chunk or _samples_within(_chunk_budget(), _jacobian_each(network, inputs, outputs))):
             try:
