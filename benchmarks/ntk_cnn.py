@@ -2,13 +2,18 @@
 
 A CNN 1-16-32-32 (3x3, strides 1, 2, 2) with a Linear head on 28x28 images, full kernel of 128 samples and 10 outputs, as
 a fraction of the GEMM peak. With the argument ``resnet`` a network of ResNet-18's shape on 32x32 images, a quarter as
-wide, against Jacobian contraction; with ``resnet full`` at its own width, which Jacobian contraction does not fit.
+wide, against Jacobian contraction; with ``resnet full`` at its own width, where Jacobian contraction is measured on few
+samples and goes on along a line. Memory is what a call adds to the peak of a process of its own.
 """
 
+import json
 import resource
 import statistics
+import subprocess
 import sys
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -18,6 +23,7 @@ from isthmus.model.network import Network
 from peer import peer
 
 OUTPUTS = 10
+METHODS = {"Structured": Structured(), "JacobianContraction": JacobianContraction()}
 
 
 def cnn() -> nn.Module:
@@ -70,10 +76,6 @@ def resnet18(width: int) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(ins, OUTPUTS)).eval()
 
 
-def peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def small() -> None:
     torch.manual_seed(0)
     network, inputs = Network(cnn()), torch.randn(128, 1, 28, 28)
@@ -91,32 +93,57 @@ def small() -> None:
             print(f"  {environment}: {theirs['seconds']:.2f} s, {theirs['seconds'] / took:.1f} times ours", flush=True)
 
 
-def large(width: int, samples: int, *, contract: bool) -> None:
+def measured(name: str, width: int, samples: int) -> None:
+    """Print plan, CPU seconds and added peak memory of one method, for the process that asked."""
     torch.manual_seed(0)
-    network, inputs = Network(resnet18(width)), torch.randn(samples, 3, 32, 32)
-    before = peak_bytes()
-    for method in (Structured(), JacobianContraction()):
-        plan = method.plan(network, inputs, None, "full")
-        if isinstance(method, JacobianContraction) and not contract:
-            print(f"the same by {plan} planned, not run", flush=True)
-            continue
-        took = seconds(lambda method=method: empirical_ntk(network, inputs, method=method, verify=False))
-        print(
-            f"ResNet-18 shape, width {width}, {network.size / 1e6:.2f}M parameters, N={samples}, {type(method).__name__}: "
-            f"{took:.1f} s CPU ({plan.flops / took / 1e9:.0f} planned GFLOP/s), planned {plan.bytes / 2**30:.2f} GiB, "
-            f"peak memory grew by {(peak_bytes() - before) / 2**30:.2f} GiB",
-            flush=True,
-        )
+    network, inputs, method = Network(resnet18(width)), torch.randn(samples, 3, 32, 32), METHODS[name]
+    empirical_ntk(network, inputs[:1], method=method, verify=False)  # what loads code and kernels on first use
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    took = seconds(lambda: empirical_ntk(network, inputs, method=method, verify=False))
+    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    plan = method.plan(network, inputs, None, "full")
+    print(json.dumps({"size": network.size, "seconds": took, "bytes": grown, "flops": plan.flops, "planned": plan.bytes}))
+
+
+def apart(name: str, width: int, samples: int) -> dict[str, float]:
+    """`measured` in a process of its own."""
+    words = [sys.executable, __file__, "measured", name, str(width), str(samples)]
+    found = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    print(
+        f"ResNet-18 shape, width {width}, {found['size'] / 1e6:.2f}M parameters, N={samples}, {name}: {found['seconds']:.1f} s CPU "
+        f"({found['flops'] / found['seconds'] / 1e9:.0f} planned GFLOP/s), peak memory grew by {found['bytes'] / 2**30:.2f} GiB "
+        f"(planned {found['planned'] / 2**30:.2f})",
+        flush=True,
+    )
+    return found
+
+
+def large(width: int, samples: int, few: Sequence[int]) -> None:
+    """Ours on all samples; contraction on few, its memory continued linearly and its time quadratically in the samples."""
+    ours, theirs = apart("Structured", width, samples), [apart("JacobianContraction", width, n) for n in few]
+    grown = (
+        np.polynomial.Polynomial.fit(few, [one["bytes"] for one in theirs], 1)(samples) if len(few) > 1 else theirs[0]["bytes"]
+    )
+    time = np.polynomial.Polynomial.fit([0, *few], [0, *(one["seconds"] for one in theirs)], 2) if len(few) > 1 else None
+    took = time(samples) if time else theirs[0]["seconds"]
+    print(
+        f"Jacobian contraction{' continued' if len(few) > 1 else ''} to N={samples}: {grown / 2**30:.2f} GiB, {grown / ours['bytes']:.1f} "
+        f"times ours; {took:.0f} s, {took / ours['seconds']:.1f} times ours",
+        flush=True,
+    )
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    if "resnet" not in sys.argv[1:]:
+    words = sys.argv[1:]
+    if "measured" in words:
+        measured(words[1], int(words[2]), int(words[3]))
+    elif "resnet" not in words:
         small()
-    elif "full" in sys.argv[1:]:
-        large(width=64, samples=64, contract=False)
+    elif "full" in words:
+        large(64, 64, few=(4, 8, 16))
     else:
-        large(width=16, samples=64, contract=True)
+        large(16, 64, few=(64,))
 
 
 if __name__ == "__main__":

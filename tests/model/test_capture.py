@@ -45,19 +45,35 @@ def test_parts_are_the_blocks_of_the_jacobian(name: str, samples: int) -> None:
             torch.testing.assert_close(torch.cat(pieces, dim=2), use.rows(slice(0, use.units)), rtol=1e-12, atol=1e-14)
 
 
-def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("transformer encoder", "resnet", "bidirectional lstm and gru", "gpt"):
-        module, inputs = make(name, 5)
-        network = Network(module)
-        known = capture.understand(network, inputs)
-        whole = capture.capture(network, inputs, known)
-        monkeypatch.setattr(capture, "default_chunk", lambda *_: 2)
-        pieces = capture.capture(network, inputs, known)
-        monkeypatch.undo()
-        for one, other in zip(whole, pieces, strict=True):
-            for a, b in zip(one.uses, other.uses, strict=True):
-                torch.testing.assert_close(a.deltas, b.deltas, rtol=1e-10, atol=1e-13)
-                torch.testing.assert_close(a.rows(slice(0, 1)), b.rows(slice(0, 1)), rtol=1e-10, atol=1e-13)
+@pytest.mark.parametrize("budget", [1, 30_000])
+@pytest.mark.parametrize("name", ["transformer encoder", "resnet", "bidirectional lstm and gru", "gpt"])
+def test_pieces_change_nothing(name: str, budget: float) -> None:
+    """One output of one sample at a time, and a few samples at a time."""
+    module, inputs = make(name, 5)
+    network = Network(module)
+    known = capture.understand(network, inputs)
+    whole = capture.capture(network, inputs, known)
+    pieces = capture.capture(network, inputs, known, budget=budget)
+    for one, other in zip(whole, pieces, strict=True):
+        for a, b in zip(one.uses, other.uses, strict=True):
+            torch.testing.assert_close(a.deltas, b.deltas, rtol=1e-10, atol=1e-13)
+            torch.testing.assert_close(a.rows(slice(0, 1)), b.rows(slice(0, 1)), rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("budget", [1, 2**26])
+@pytest.mark.parametrize("name", ["mlp", "resnet", "gpt", "embedding tied to output"])
+def test_derivatives_that_are_formed_at_once_are_the_same(name: str, budget: float) -> None:
+    module, inputs = make(name, 5)
+    network = Network(module)
+    known = capture.understand(network, inputs)
+    whole = capture.capture(network, inputs, known)
+    every = range(len(whole))
+    formed = capture.capture(network, inputs, known, formed=every[1:], without=every[:1], budget=budget)
+    assert formed[0].uses == []
+    for one, other in zip(whole[1:], formed[1:], strict=True):
+        (shift,) = other.uses
+        rows = sum(use.rows(slice(0, use.units)) for use in one.uses)
+        torch.testing.assert_close(shift.rows(slice(0, shift.units)), rows, rtol=1e-10, atol=1e-13)
 
 
 CONVOLUTIONS = [

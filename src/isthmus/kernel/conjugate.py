@@ -1,6 +1,7 @@
 """The conjugate kernel: the Gram matrix of what enters the last layer."""
 
 import time
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -45,7 +46,7 @@ def conjugate_kernel(
     known = understand(single, inputs)
     part, bias = _last(known, layer)
     name = part.region.name
-    only = Capture({i: known.layouts[i] for i in part.points}, {name: list(part.points)}, [], [], 1)
+    only = replace(known, layouts={i: known.layouts[i] for i in part.points}, served={name: list(part.points)})
     left = _features(capture(single, inputs, only))
     right = left if others is None else _features(capture(single, others, only))
     gram = left @ right.T + (1 if bias else 0)

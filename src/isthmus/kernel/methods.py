@@ -9,7 +9,7 @@ from torch import Tensor
 
 from isthmus._core.plan import Plan
 from isthmus.engine.memory import available_bytes, require_memory
-from isthmus.kernel.structured import Share, Sizes, choose, passes, row_contribution
+from isthmus.kernel.structured import Share, Sizes, choose, filling, passes, row_contribution
 from isthmus.kernel.tiles import Contribution, fill
 from isthmus.linops.allocation import uninitialized
 from isthmus.model.capture import Capture, Part, capture, understand
@@ -127,16 +127,15 @@ class Structured(_Forecasting):
         """Forecast: forward and c backward passes, and the cheaper way for every layer."""
         parts = known.sample
         shares = choose(parts, sizes)
-        held = sizes.itemsize * sum(share.numbers for share in shares)
         left = network.restricted(known.left).layout.size if known.left else 0
         samples, once = sizes.rows / sizes.c, _uses_flops(parts)
-        stored = samples * _factor_numbers(parts, sizes.c) + sizes.rows * left + sizes.entries
         flops = sum(share.flops for share in shares) + sizes.contractions * 2 * left
         flops += samples * (1 + sizes.c) * once + (sizes.rows * 2 * once if left else 0)
-        patches = max((samples * _patch_numbers(part) for part in parts), default=0.0)
+        stored = _held(shares, sizes) + sizes.itemsize * (sizes.rows * left + sizes.entries)
+        beside = max(self._capturing(shares, sizes), filling(shares, parts, sizes, self._budget(sizes)))
         method = f"structured ({len(known.served)} parameters by layer products"
         method += f", {len(known.left)} by Jacobian contraction)" if known.left else ")"
-        return Plan(method, flops, sizes.itemsize * (stored + patches) + min(self._budget(sizes), held))
+        return Plan(method, flops, stored + beside)
 
     def compute(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Computed:
         """The kernel, layer by layer."""
@@ -144,13 +143,28 @@ class Structured(_Forecasting):
         sizes = _sizes(network, inputs, others, outputs, known.outputs)
         plan = self.forecast(network, inputs, known, sizes)
         kernel = _empty(plan, sizes, network)
-        left = capture(network, inputs, known)
-        right = left if others is None else capture(network, others, known)
-        shares = choose(left, sizes)
+        shares = choose(known.sample, sizes)
+        left = self._captured(network, inputs, known, shares, sizes)
+        right = left if others is None else self._captured(network, others, known, shares, sizes)
         rest = [_jacobian_contribution(network.restricted(known.left), inputs, others, outputs)] if known.left else []
         for number, group in enumerate(passes(shares, left, right, sizes, self._budget(sizes))):
             fill(kernel, group + (rest if number == 0 else []), symmetric=others is None, fresh=number == 0)
-        return Computed(kernel, _rules(left, shares, known), plan)
+        return Computed(kernel, _rules(shares, known), plan)
+
+    def _captured(self, network: Network, inputs: Tensor, known: Capture, shares: Sequence[Share], sizes: Sizes) -> list[Part]:
+        wanted = {share.part for share in shares}
+        return capture(
+            network,
+            inputs,
+            known,
+            formed={share.part for share in shares if share.formed},
+            without=set(range(len(known.sample))) - wanted,
+            budget=self._capturing(shares, sizes),
+        )
+
+    def _capturing(self, shares: Sequence[Share], sizes: Sizes) -> float:
+        """Bytes for graphs and deltas of the samples at hand: never more than a quarter of what is kept, where that is much."""
+        return max(self.budget, _held(shares, sizes) / 4)
 
     def _budget(self, sizes: Sizes) -> float:
         return max(self.budget, sizes.entries * sizes.itemsize / 4)
@@ -217,12 +231,17 @@ def _owners(network: Network) -> list[str]:
     return list(dict.fromkeys(name.rpartition(".")[0] or name for name in network.parameters))
 
 
-def _rules(parts: Sequence[Part], shares: Sequence[Share], known: Capture) -> dict[str, str]:
+def _held(shares: Sequence[Share], sizes: Sizes) -> float:
+    """Bytes that are kept of all samples while the kernel is filled."""
+    return sizes.itemsize * sizes.rows / sizes.c * sum(share.numbers for share in shares)
+
+
+def _rules(shares: Sequence[Share], known: Capture) -> dict[str, str]:
     """Module to the rule that served it, by its largest parameter; modules with parameters left say so."""
     rules: dict[str, str] = {}
     sizes: dict[str, int] = {}
     for share in shares:
-        part = parts[share.part]
+        part = known.sample[share.part]
         owner = part.region.name.rpartition(".")[0] or part.region.name
         if part.uses[0].size > sizes.get(owner, 0):
             sizes[owner] = part.uses[0].size
@@ -239,18 +258,3 @@ _FORMS: dict[type[Use], str] = {Product: "product", Convolution: "convolution", 
 def _uses_flops(parts: Sequence[Part]) -> float:
     """Operations of one sample's forward pass in the layers that have rules."""
     return sum(2.0 * use.positions * use.size for part in parts for use in part.uses if not isinstance(use, Lookup))
-
-
-def _factor_numbers(parts: Sequence[Part], outputs: int) -> float:
-    """Numbers that one sample's factors hold; deltas shared by a weight and its bias count once."""
-    deltas = {use.deltas.data_ptr(): use.deltas[0, 0].numel() * outputs for part in parts for use in part.uses}
-    return float(sum(deltas.values()) + sum(_given_numbers(use) for part in parts for use in part.uses))
-
-
-def _given_numbers(use: Use) -> int:
-    given = use.images if isinstance(use, Convolution) else getattr(use, "inputs", None)
-    return 0 if given is None else given[0].numel()
-
-
-def _patch_numbers(part: Part) -> int:
-    return sum(use.positions * use.fan_in for use in part.uses if isinstance(use, Convolution))

@@ -67,15 +67,17 @@ class Share:
         part: index of the part.
         bias: index of the bias served along with it, or None.
         gram: Gram over positions; else per-sample gradients.
+        formed: these are formed while the deltas come, as they are no more numbers than what they are made of.
         flops: floating-point operations of it.
-        numbers: of per-sample gradients held at once for one unit; 0 for Gram.
+        numbers: held for one sample while the kernel is filled.
     """
 
     part: int
     bias: int | None
     gram: bool
+    formed: bool
     flops: float
-    numbers: float
+    numbers: int
 
 
 def choose(parts: Sequence[Part], sizes: Sizes) -> list[Share]:
@@ -91,12 +93,14 @@ def choose(parts: Sequence[Part], sizes: Sizes) -> list[Share]:
     for k, part in enumerate(parts):
         rows = _rows_flops(part, sizes)
         gram = _gram_flops(part, sizes) if _pairable(part) else float("inf")
+        factors = sum(use.numbers(sizes.c) for use in part.uses)
         if gram < rows:
             bias = biases.get(part.points) if _products(part) else None
             joined |= {bias} if bias is not None else set()
-            shares[k] = Share(k, bias, True, gram, 0.0)
+            shares[k] = Share(k, bias, True, False, gram, factors)
         else:
-            shares[k] = Share(k, None, False, rows, float(sizes.rows * part.uses[0].size))
+            gradients = sizes.c * part.uses[0].size
+            shares[k] = Share(k, None, False, gradients <= factors, rows, min(gradients, factors))
     return [share for k, share in shares.items() if k not in joined]
 
 
@@ -104,21 +108,30 @@ def passes(
     shares: Sequence[Share], left: Sequence[Part], right: Sequence[Part], sizes: Sizes, budget: float
 ) -> Iterator[list[Contribution]]:
     """Contributions in groups whose per-sample gradients stay within `budget` bytes; each group fills the kernel once."""
-    rows = [share.part for share in shares if not share.gram]
-    pieces = [(part, cut, width) for part in rows for cut, width in _pieces(left[part], sizes, budget)]
-    group: list[tuple[int, slice, int]] = []
+    group: list[_Piece] = []
     limit = max(budget / (sizes.rows * sizes.itemsize), 1)
-    for piece in pieces:
-        if group and sum(width for _, _, width in group) + piece[2] > limit:
-            yield _rows_contributions(group, left, right, sizes)
-            group = []
-        group.append(piece)
+    for share in (share for share in shares if not share.gram):
+        for piece in _pieces(left[share.part].uses, right[share.part].uses, sizes, budget):
+            if group and sum(one.copied for one in group) + piece.copied > limit:
+                yield _rows_contributions(group, sizes)
+                group = []
+            group.append(piece)
     grams = [
         gram_contribution(left[share.part], right[share.part], bias=share.bias is not None, trace=sizes.trace)
         for share in shares
         if share.gram
     ]
-    yield _rows_contributions(group, left, right, sizes) + grams
+    yield _rows_contributions(group, sizes) + grams
+
+
+def filling(shares: Sequence[Share], parts: Sequence[Part], sizes: Sizes, budget: float) -> float:
+    """Bytes beside what is kept and the kernel: per-sample gradients within `budget`, patches of a part, or of those in a Gram."""
+    samples = sizes.rows / sizes.c
+    rows = [parts[share.part] for share in shares if not share.gram and not share.formed]
+    gradients = min(budget / sizes.itemsize, sum(sizes.rows * part.uses[0].size for part in rows))
+    largest = max((_patches(part) for part in rows), default=0)
+    together = sum(_patches(parts[share.part]) for share in shares if share.gram)
+    return sizes.itemsize * max(gradients + samples * largest, samples * together)
 
 
 def row_contribution(rows: Tensor, columns: Tensor, *, trace: bool) -> Contribution:
@@ -136,6 +149,11 @@ def _products(part: Part) -> bool:
     """Whether all uses are outer products in one orientation."""
     plain = [use for use in part.uses if isinstance(use, Product) or (isinstance(use, Convolution) and use.groups == 1)]
     return len(plain) == len(part.uses) and len({isinstance(use, Product) and use.transposed for use in plain}) == 1
+
+
+def _patches(part: Part) -> int:
+    """Numbers in the patches of one sample."""
+    return sum(use.positions * use.fan_in * use.groups for use in part.uses if isinstance(use, Convolution))
 
 
 def _pairable(part: Part) -> bool:
@@ -164,39 +182,65 @@ def _rows_flops(part: Part, sizes: Sizes) -> float:
     return forming + 2.0 * part.uses[0].size * sizes.contractions
 
 
-def _pieces(part: Part, sizes: Sizes, budget: float) -> list[tuple[slice, int]]:
-    """Cuts of the part's first axis whose gradients fit the budget, each with its width in numbers."""
-    units = {use.units for use in part.uses}
-    size = part.uses[0].size
-    if len(units) > 1:
-        return [(slice(0, max(units)), size)]
+@dataclass(frozen=True)
+class _Piece:
+    """Per-sample gradients of some units of a part, on both sides.
+
+    Attributes:
+        left: uses on the left, `right` on the right.
+        cut: the units.
+        width: numbers of one gradient.
+        formed: they are there already.
+    """
+
+    left: Sequence[Use]
+    right: Sequence[Use]
+    cut: slice
+    width: int
+    formed: bool = False
+
+    @property
+    def copied(self) -> int:
+        """Numbers that are written anew for one row."""
+        return 0 if self.formed and self.width >= _LONG else self.width
+
+
+def _pieces(left: Sequence[Use], right: Sequence[Use], sizes: Sizes, budget: float) -> Iterator[_Piece]:
+    """Cuts of the part's first axis whose gradients fit the budget; what several cuts share is computed once."""
+    units, size = {use.units for use in left}, left[0].size
+    formed = len(left) == 1 and isinstance(left[0], Shift) and left[0].positions == 1
+    if formed or len(units) > 1:
+        yield _Piece(left, right, slice(0, max(units)), size, formed)
+        return
     count = units.pop()
-    each = size // count
-    step = max(1, min(count, int(budget / (sizes.rows * sizes.itemsize * each))))
-    return [(slice(k, min(k + step, count)), (min(k + step, count) - k) * each) for k in range(0, count, step)]
+    step = max(1, min(count, int(budget / (sizes.rows * sizes.itemsize * (size // count)))))
+    if step < count:
+        left, right = ([use.prepared() for use in uses] for uses in (left, right))
+    for k in range(0, count, step):
+        stop = min(k + step, count)
+        yield _Piece(left, right, slice(k, stop), (stop - k) * (size // count))
 
 
-def _rows_contributions(
-    group: list[tuple[int, slice, int]], left: Sequence[Part], right: Sequence[Part], sizes: Sizes
-) -> list[Contribution]:
+def _rows_contributions(group: Sequence[_Piece], sizes: Sizes) -> list[Contribution]:
     """Long pieces one by one, short ones side by side, so that products are neither thin nor copied for nothing."""
-    short = [piece for piece in group if piece[2] < _LONG]
+    short = [piece for piece in group if piece.width < _LONG]
     made = []
-    for pieces in [[piece] for piece in group if piece[2] >= _LONG] + ([short] if short else []):
-        rows = _gathered(pieces, left)
-        made.append(row_contribution(rows, rows if sizes.sides == 1 else _gathered(pieces, right), trace=sizes.trace))
+    for pieces in [[piece] for piece in group if piece.width >= _LONG] + ([short] if short else []):
+        rows = _gathered([(piece.left, piece.cut, piece.width) for piece in pieces])
+        columns = rows if sizes.sides == 1 else _gathered([(piece.right, piece.cut, piece.width) for piece in pieces])
+        made.append(row_contribution(rows, columns, trace=sizes.trace))
     return made
 
 
-def _gathered(group: list[tuple[int, slice, int]], parts: Sequence[Part]) -> Tensor:
+def _gathered(pieces: Sequence[tuple[Sequence[Use], slice, int]]) -> Tensor:
     """Per-sample gradients of several pieces side by side, ``(n, c, numbers)``; uses of a part are summed."""
-    if len(group) == 1:
-        return _summed_rows(parts[group[0][0]].uses, group[0][1])
-    deltas = parts[group[0][0]].uses[0].deltas
-    made = deltas.new_empty(*deltas.shape[:2], sum(width for _, _, width in group))
+    if len(pieces) == 1:
+        return _summed_rows(*pieces[0][:2])
+    deltas = pieces[0][0][0].deltas
+    made = deltas.new_empty(*deltas.shape[:2], sum(width for _, _, width in pieces))
     start = 0
-    for index, cut, width in group:
-        made[:, :, start : start + width] = _summed_rows(parts[index].uses, cut)
+    for uses, cut, width in pieces:
+        made[:, :, start : start + width] = _summed_rows(uses, cut)
         start += width
     return made
 

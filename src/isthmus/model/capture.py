@@ -7,7 +7,7 @@ mixed) is left to the caller, by name.
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,12 +19,13 @@ from isthmus._core.seeds import Seed
 from isthmus.engine.memory import chunks
 from isthmus.linops.allocation import uninitialized
 from isthmus.linops.random import gaussian
-from isthmus.model.derivatives import default_chunk, exact_kernels
+from isthmus.model.derivatives import exact_kernels, graph_bytes, samples_at_once
 from isthmus.model.interception import Call, Interception, Operation, Region, overlapping
 from isthmus.model.network import Network
-from isthmus.model.uses import Use
+from isthmus.model.uses import Shift, Use
 
 _TRIES = 16
+_BUDGET = 2**26
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,8 @@ class Capture:
         left: parameters without a rule.
         sample: the parts on three samples and one combination of the outputs: what shapes they have, so what they cost.
         outputs: of the network.
+        graph: bytes that autograd saves for one sample's forward pass.
+        points: numbers in the operations' outputs for one sample, so in one output's deltas.
     """
 
     layouts: dict[int, Layout]
@@ -65,6 +68,8 @@ class Capture:
     left: list[str]
     sample: "list[Part]"
     outputs: int
+    graph: int
+    points: int
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,14 @@ class Part:
     uses: list[Use]
     points: tuple[int, ...]
 
+    def formed(self) -> "Part":
+        """The same with its per-sample derivatives formed: one shift of every number of the region."""
+        whole = slice(0, self.uses[0].size)
+        total = self.uses[0].rows(whole)
+        for use in self.uses[1:]:
+            total = total + use.rows(whole)
+        return replace(self, uses=[Shift(total[:, :, None])])
+
 
 def understand(network: Network, inputs: Tensor) -> Capture:
     """Find the operations that take parameters, and check them against autograd.
@@ -84,7 +97,7 @@ def understand(network: Network, inputs: Tensor) -> Capture:
         inputs: ``(n, ...)``; a few of them are used.
 
     Returns:
-        What can be captured. Cost: two forward passes of two and three samples, and two backward passes of three, from
+        What can be captured. Cost: three forward passes of two or three samples, and two backward passes of three, from
         one random combination of the outputs (rules are linear in the deltas, so that one decides for all).
     """
     two, three = (inputs[torch.arange(count) % len(inputs)] for count in (2, 3))
@@ -108,44 +121,112 @@ def understand(network: Network, inputs: Tensor) -> Capture:
                 served[name] = mine
                 chosen |= tried
                 break
-    left = [name for name in network.parameters if name not in served]
-    return Capture(chosen, served, left, _sample(served, chosen, recorder.operations, stacked, len(three)), raw.shape[1])
+    chosen = dict(sorted(chosen.items()))
+    return Capture(
+        layouts=chosen,
+        served=served,
+        left=[name for name in network.parameters if name not in served],
+        sample=_sample(served, chosen, recorder.operations, stacked, len(three)),
+        outputs=raw.shape[1],
+        graph=graph_bytes(network, two),
+        points=sum(recorder.operations[i].point.numel() for i in chosen) // len(three),
+    )
 
 
-def capture(network: Network, inputs: Tensor, plan: Capture) -> list[Part]:
+def capture(
+    network: Network,
+    inputs: Tensor,
+    plan: Capture,
+    *,
+    formed: Collection[int] = (),
+    without: Collection[int] = (),
+    budget: float = _BUDGET,
+) -> list[Part]:
     """The uses of every served parameter on these inputs.
 
     Args:
         network: the network that `plan` was made for.
         inputs: ``(n, ...)``.
         plan: from `understand`.
+        formed: parts, by their place in `plan.sample`, whose per-sample derivatives are formed at once; what they were
+            made of is not kept.
+        without: parts that are not wanted.
+        budget: bytes held beside what is returned; one sample with one output is taken when that is more.
 
     Returns:
-        Parts in the order of the parameters; deltas ``(n, c, ...)`` of one operation are shared by its parts. Cost: one
-        forward pass and c backward passes that stop at the first layer.
+        Parts in the order of `plan.sample`; those not wanted have no uses. Deltas ``(n, c, ...)`` of one operation are
+        shared by its parts when all samples go at once. Cost: one forward pass and c backward passes that stop at the
+        first layer.
 
     Raises:
         UnsupportedLayer: the network ran other operations than when `plan` was made.
     """
-    numbers = sorted(plan.layouts)
-    deltas: dict[int, list[Tensor]] = {i: [] for i in numbers}
-    data: dict[tuple[int, int], list[Tensor | None]] = {}
-    calls: dict[tuple[int, int], Call] = {}
-    for rows in chunks(len(inputs), default_chunk(network, inputs)):
-        recorder, outputs = _record(network, inputs[rows], set(numbers))
-        count = rows.stop - rows.start
-        if any(i >= len(recorder.operations) for i in numbers):
-            raise UnsupportedLayer("The network's operations change with its inputs; use method=JacobianContraction().")
-        points = [recorder.operations[i].point for i in numbers]
-        for i, raw in zip(numbers, _collected(outputs, points, [plan.layouts[i] for i in numbers]), strict=True):
-            deltas[i].append(raw)
-            for k, call in enumerate(recorder.operations[i].calls):
-                given = None if call.data is None else plan.layouts[i].samples_first(call.data, count)
-                calls[i, k] = replace(call, data=None)
-                data.setdefault((i, k), []).append(given)
-    joined = {i: pieces.pop() if len(pieces) == 1 else torch.cat(pieces) for i, pieces in deltas.items()}
-    built = {key: calls[key].build(joined[key[0]], _joined(pieces)) for key, pieces in data.items()}
-    return _parts(plan.served, calls, built)
+    samples, outputs = _at_once(plan, network.flat[:1].element_size(), budget)
+    if samples >= len(inputs) and outputs >= plan.outputs:
+        ((_, parts),) = _pieces(network, inputs, plan, outputs, formed, without)
+        return parts
+    made: list[Part] = []
+    for rows in chunks(len(inputs), samples):
+        for some, parts in _pieces(network, inputs[rows], plan, outputs, formed, without):
+            made = made or [_roomy(part, len(inputs), plan.outputs) for part in parts]
+            while parts:  # one by one, so that nothing of this piece is held when the next is made
+                _write(made[len(parts) - 1], parts.pop(), rows, some)
+    return made
+
+
+def _pieces(
+    network: Network, inputs: Tensor, plan: Capture, outputs: int, formed: Collection[int], without: Collection[int]
+) -> Iterator[tuple[slice, list[Part]]]:
+    """All parts on these samples, for so many outputs at a time; a part's deltas are let go as soon as it is formed."""
+    numbers, layouts = list(plan.layouts), list(plan.layouts.values())
+    recorder, values = _record(network, inputs, set(numbers))
+    if any(i >= len(recorder.operations) for i in numbers):
+        raise UnsupportedLayer("The network's operations change with its inputs; use method=JacobianContraction().")
+    operations = [recorder.operations[i] for i in numbers]
+    for some in chunks(plan.outputs, outputs):
+        deltas = _collected(values, some, [operation.point for operation in operations], layouts)
+        parts = _parts(plan.served, *_built(operations, numbers, deltas, layouts, len(inputs)))
+        del deltas
+        for k, part in enumerate(parts):
+            parts[k] = replace(part, uses=[]) if k in without else part.formed() if k in formed else part
+        yield some, parts
+
+
+def _at_once(plan: Capture, itemsize: int, budget: float) -> tuple[int, int]:
+    """Samples and outputs whose graphs and deltas fit the budget together; fewer outputs only where one sample is too much."""
+    each = plan.points * itemsize
+    samples = int(budget // max(plan.graph + each * plan.outputs, 1))
+    if samples:
+        return min(samples, samples_at_once(plan.graph)), plan.outputs
+    return 1, max(1, min(plan.outputs, int((budget - plan.graph) // max(each, 1))))
+
+
+def _built(
+    operations: Sequence[Operation], numbers: Sequence[int], deltas: Sequence[Tensor], layouts: Sequence[Layout], samples: int
+) -> tuple[dict[tuple[int, int], Call], dict[tuple[int, int], Use]]:
+    """Calls and uses by the operation's number and their place in it."""
+    calls, built = {}, {}
+    for i, operation, own, layout in zip(numbers, operations, deltas, layouts, strict=True):
+        for k, call in enumerate(operation.calls):
+            calls[i, k] = call
+            built[i, k] = call.build(own, None if call.data is None else layout.samples_first(call.data, samples))
+    return calls, built
+
+
+def _roomy(part: Part, samples: int, outputs: int) -> Part:
+    """Memory for the part on all samples and outputs."""
+
+    def room(name: str, tensor: Tensor) -> Tensor:
+        shape = (samples, outputs, *tensor.shape[2:]) if name == "deltas" else (samples, *tensor.shape[1:])
+        return tensor.new_empty(shape)
+
+    return replace(part, uses=[replace(u, **{k: room(k, t) for k, t in u.tensors.items()}) for u in part.uses])
+
+
+def _write(whole: Part, part: Part, rows: slice, outputs: slice) -> None:
+    for store, use in zip(whole.uses, part.uses, strict=True):
+        for name, tensor in use.tensors.items():
+            store.tensors[name][(rows, outputs) if name == "deltas" else rows] = tensor
 
 
 def _sample(
@@ -156,13 +237,9 @@ def _sample(
     samples: int,
 ) -> list[Part]:
     """The parts from what the check has already computed."""
-    calls, built = {}, {}
-    for i, layout in layouts.items():
-        deltas = torch.stack([layout.samples_first(column, samples) for column in stacked[i]], dim=1)
-        for k, call in enumerate(operations[i].calls):
-            calls[i, k] = call
-            built[i, k] = call.build(deltas, None if call.data is None else layout.samples_first(call.data, samples))
-    return _parts(served, calls, built)
+    deltas = [torch.stack([layout.samples_first(column, samples) for column in stacked[i]], 1) for i, layout in layouts.items()]
+    chosen = [operations[i] for i in layouts]
+    return _parts(served, *_built(chosen, list(layouts), deltas, list(layouts.values()), samples))
 
 
 def _parts(
@@ -236,12 +313,12 @@ def _reproduces(
     return gap <= max(tolerance(truth.dtype, terms=terms, depth=16) * scale, tolerance(truth.dtype, terms=terms) * whole)
 
 
-def _collected(outputs: Tensor, points: list[Tensor], layouts: list[Layout]) -> list[Tensor]:
-    """Deltas ``(n, c, l, ...)`` of every point, written output by output so that nothing is held twice."""
-    count, width = outputs.shape
+def _collected(outputs: Tensor, some: slice, points: list[Tensor], layouts: list[Layout]) -> list[Tensor]:
+    """Deltas ``(n, c, l, ...)`` of some outputs at every point, written output by output so that nothing is held twice."""
+    count, width = len(outputs), some.stop - some.start
     shapes = [layout.samples_first(point, count).shape for layout, point in zip(layouts, points, strict=True)]
     made = [uninitialized((shape[0], width, *shape[1:]), outputs) for shape in shapes]
-    for index, gradients in enumerate(_gradients(outputs, points)):
+    for index, gradients in enumerate(_gradients(outputs, points, some)):
         for store, layout, gradient in zip(made, layouts, gradients, strict=True):
             store[:, index] = layout.samples_first(gradient, count)
     return made
@@ -249,25 +326,20 @@ def _collected(outputs: Tensor, points: list[Tensor], layouts: list[Layout]) -> 
 
 def _stacked(outputs: Tensor, points: list[Tensor]) -> list[Tensor]:
     """Deltas ``(c, ...)`` of every point as they come."""
-    columns = list(_gradients(outputs, points))
+    columns = list(_gradients(outputs, points, slice(0, outputs.shape[1])))
     return [torch.stack([column[k] for column in columns]) for k in range(len(points))]
 
 
-def _gradients(outputs: Tensor, points: list[Tensor]) -> Iterator[tuple[Tensor, ...]]:
+def _gradients(outputs: Tensor, points: list[Tensor], some: slice) -> Iterator[tuple[Tensor, ...]]:
+    """Gradients of the chosen outputs at all points, one by one; the graph is given back with the last output of all."""
     if not points:
         return
-    last = outputs.shape[1] - 1
-    for index, column in enumerate(outputs.unbind(1)):
-        if not column.requires_grad:
+    for index in range(some.start, some.stop):
+        if not outputs.requires_grad:
             yield tuple(torch.zeros_like(point) for point in points)
             continue
-        yield _pulled_back(column.sum(), points, None, keep=index < last)
+        yield _pulled_back(outputs[:, index].sum(), points, None, keep=index + 1 < outputs.shape[1])
 
 
 def _pulled_back(outputs: Tensor, points: list[Tensor], cotangents: Tensor | None, *, keep: bool = True) -> tuple[Tensor, ...]:
     return torch.autograd.grad(outputs, points, cotangents, retain_graph=keep, allow_unused=True, materialize_grads=True)
-
-
-def _joined(pieces: list[Tensor | None]) -> Tensor | None:
-    whole = [piece for piece in pieces if piece is not None]
-    return None if not whole else whole[0] if len(whole) == 1 else torch.cat(whole)

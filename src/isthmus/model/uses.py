@@ -17,7 +17,7 @@ A parameter used more than once has the sum of its uses as its derivative, so th
 """
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
 import torch
@@ -57,6 +57,16 @@ class Use(ABC):
     def positions(self) -> int:
         """U."""
         return self.deltas.shape[2]
+
+    @property
+    def tensors(self) -> dict[str, Tensor]:
+        """Deltas and, by name, what went in; samples are the first axis of each."""
+        return {field.name: value for field in fields(self) if isinstance(value := getattr(self, field.name), Tensor)}
+
+    def numbers(self, outputs: int) -> int:
+        """Numbers held for one sample with so many outputs."""
+        given = sum(tensor[0].numel() for name, tensor in self.tensors.items() if name != "deltas")
+        return given + outputs * self.deltas[0, 0].numel()
 
     def prepared(self) -> "Use":
         """The same use with everything computed that `rows` would otherwise compute at each call."""
@@ -251,8 +261,9 @@ class Shift(Use):
         return self.deltas.shape[-1]
 
     def rows(self, part: slice) -> Tensor:
-        """Sum over positions."""
-        return self.deltas[..., part].sum(2)
+        """Sum over positions; a view where there is one."""
+        chosen = self.deltas[..., part]
+        return chosen[:, :, 0] if self.positions == 1 else chosen.sum(2)
 
     def _merged(self, deltas: Tensor) -> Self:
         return replace(self, deltas=deltas)
