@@ -15,14 +15,14 @@ from torch import nn
 from gemm import gemm_peak, seconds
 from isthmus import Problem, hessian_eigenvalues, hessian_operator
 from peer import peer
-from peers.subject import classifier
+from peers.subject import classifier, clustered
 
 REPEATS = 3
 PEERS = ("hessian_eigenthings", "curvlinops", "pyhessian")
 
 
-def problem(samples: int = 1024) -> Problem:
-    module, inputs, labels = classifier(samples)
+def problem(samples: int = 1024, trained: bool = False) -> Problem:
+    module, inputs, labels = clustered(samples) if trained else classifier(samples)
     return Problem(module, inputs, labels, nn.CrossEntropyLoss())
 
 
@@ -46,22 +46,28 @@ def ours(subject: Problem, rtol: float, reference: np.ndarray, one: float) -> fl
     return took
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    subject = problem()
+def compare(subject: Problem, *name: str) -> None:
     operator, vector = hessian_operator(subject), torch.randn(subject.network.size)
     one = statistics.median(seconds(lambda: operator @ vector) for _ in range(7))
     peak = gemm_peak()
     print(f"one Hessian product: {one:.3f} s, GEMM peak {peak / 1e9:.1f} GFLOP/s, {product_flops(1024) / one / peak:.2f} of peak")
     reference = hessian_eigenvalues(subject.to(torch.float64), 10, rtol=1e-8, seed=9, verify=False).values
+    print("values", np.round(reference, 4))
     took = {rtol: ours(subject, rtol, reference, one) for rtol in (1e-3, 1e-5)}
     with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
         json.dump(reference.tolist(), file)
         file.flush()
-        for name in PEERS:
-            for row, (spent, error, note) in (peer(name, f"curvature_{name}.py", "top10", file.name) or {}).items():
+        for other in PEERS:
+            for row, (spent, error, note) in (peer(other, f"curvature_{other}.py", "top10", file.name, *name) or {}).items():
                 mine = took[1e-5] if row.startswith("1e-05") else took[1e-3]
-                print(f"{name} {row}: {spent:.2f} s, error {error:.1e} ({note}); {spent / mine:.2f} times ours", flush=True)
+                print(f"{other} {row}: {spent:.2f} s, error {error:.1e} ({note}); {spent / mine:.2f} times ours", flush=True)
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    compare(problem())
+    print("after 60 steps on clustered data:")
+    compare(problem(trained=True), "clustered")
 
 
 if __name__ == "__main__":

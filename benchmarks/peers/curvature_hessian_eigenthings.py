@@ -1,8 +1,8 @@
 """hessian-eigenthings 1.0.0a5: top ten Hessian eigenvalues, and SLQ of 3 probes of 40 steps.
 
-``python curvature_hessian_eigenthings.py top10 REFERENCE.json | slq``. Its Lanczos takes a number of steps: `told` is the least that
-reaches the accuracy, which its user could not know, `own rule` the least at which it calls all ten converged. The search for
-these numbers is not timed.
+``python curvature_hessian_eigenthings.py top10 REFERENCE.json [clustered] | slq``. Its Lanczos takes a number of steps:
+`told` is the least that reaches the accuracy, which its user could not know, `own rule` the least at which it calls all ten
+converged. The search for these numbers is not timed.
 """
 
 import numpy as np
@@ -11,14 +11,14 @@ from hessian_eigenthings import HessianOperator
 from hessian_eigenthings.algorithms.lanczos import lanczos, lanczos_tridiagonal
 from hessian_eigenthings.algorithms.spectral_density import spectral_density
 from hessian_eigenthings.loss_fns.standard import supervised_loss
-from subject import classifier
+from subject import chosen
 from torch import nn
 
 from curvature import ACCURACIES, answer, error, timed
 
 
 def problem_operator():
-    net, x, y = classifier()
+    net, x, y = chosen()
     return HessianOperator(net, [(x, y)], supervised_loss(nn.CrossEntropyLoss()))
 
 

@@ -1,19 +1,19 @@
 """PyHessian 0.1: top ten Hessian eigenvalues by deflated power iteration, and SLQ of 3 probes of 40 steps.
 
-``python curvature_pyhessian.py top10 REFERENCE.json | slq``. Its `density` crashes on torch 2, where `torch.eig` is gone; it is
+``python curvature_pyhessian.py top10 REFERENCE.json [clustered] | slq``. Its `density` crashes on torch 2, where `torch.eig` is gone; it is
 given an equal here.
 """
 
 import torch
 from pyhessian import hessian
-from subject import classifier
+from subject import chosen
 from torch import nn
 
 from curvature import answer, error, timed
 
 
 def problem_hessian():
-    net, x, y = classifier()
+    net, x, y = chosen()
     return hessian(net, nn.CrossEntropyLoss(), data=(x, y), cuda=False)
 
 

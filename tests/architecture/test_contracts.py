@@ -42,12 +42,13 @@ def test_global_generators_are_left_alone(path: Path) -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_derivatives_are_taken_in_one_place(path: Path) -> None:
-    """Training steps and layer capture aside: derivatives of a network, of its Taylor models, and of many networks at once."""
+    """Training steps and layer capture aside: of a network, its activations, its Taylor models, and many networks at once."""
     allowed = {
         "model/derivatives.py",
         "model/taylor.py",
         "model/populations.py",
         "model/capture.py",
+        "model/tabulated.py",
         "training/loop.py",
         "training/ensemble.py",
         "model/unit_derivatives.py",

@@ -9,6 +9,7 @@ from isthmus._core.errors import InputError, NumericalError
 from isthmus._core.seeds import Seed
 from isthmus._core.status import Status
 from isthmus.linops.eigen import EigenResult, top_eigenpairs
+from isthmus.linops.krylov import KrylovSpace
 from isthmus.linops.operator import DenseOperator
 from tests.linops.spectra import HARD, best, symmetric
 
@@ -85,6 +86,31 @@ def test_a_loose_tolerance_loses_no_eigenvalue_of_a_gaussian_matrix(rtol: float,
         found = top_eigenpairs(operator, 10, rtol=rtol, target=target, seed=Seed(seed))
         assert found.converged.all()
         assert np.abs(found.values - spectrum[:10]).max() <= rtol * np.abs(spectrum).max(), f"seed {seed}"
+
+
+def test_the_chance_of_blindness_is_a_true_bound_on_what_the_start_holds() -> None:
+    """Bessel: an eigenvector at x holds at most the share c(x) of the start, which ``sqrt(2 p c / pi)`` stands for."""
+    spectrum = gaussian_edge(0)
+    space = KrylovSpace(Diagonal(torch.diag(torch.from_numpy(spectrum))), 60, Seed(3))
+    space.start_at_random()
+    start = space.basis[0].square().numpy().copy()
+    for _ in range(59):
+        space.extend()
+    shares = np.array([space.chance_of_blindness(np.array([x])) ** 2 * np.pi / (2 * len(spectrum)) for x in spectrum])
+    assert (start <= shares * (1 + 1e-6) + 1e-12).all()
+    assert space.chance_of_blindness(np.array([spectrum[0] + 0.1 * abs(spectrum[0])])) < 1e-6
+
+
+def test_a_fresh_start_ends_early_where_it_would_hide_no_copy() -> None:
+    """Ten far outliers: eight fresh steps are not needed, and a copy of one is still found."""
+    spectrum = np.sort(np.r_[np.linspace(50, 60, 10), np.linspace(-1, 1, 390)])[::-1].copy()
+    found = top_eigenpairs(Diagonal(torch.diag(torch.from_numpy(spectrum))), 10, rtol=1e-3, target="values", seed=Seed(0))
+    assert found.matvecs <= 24
+    spectrum[10] = spectrum[4]
+    spectrum = np.sort(spectrum)[::-1].copy()
+    for seed in range(10):
+        found = top_eigenpairs(Diagonal(torch.diag(torch.from_numpy(spectrum))), 10, target="values", seed=Seed(seed))
+        np.testing.assert_allclose(found.values, spectrum[:10], atol=0.06)
 
 
 @pytest.mark.parametrize("which", ["LA", "SA", "LM"])

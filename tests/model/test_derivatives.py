@@ -95,6 +95,21 @@ def test_no_value_depends_on_chunking(samples: int) -> None:
         torch.testing.assert_close(parts, derivatives.jacobian(problem.network, inputs, chunk=samples), rtol=1e-12, atol=1e-14)
 
 
+SMOOTH = [nn.GELU(), nn.GELU("tanh"), nn.SiLU(), nn.Softplus(2.0), nn.Mish(), nn.ELU(), nn.ELU(inplace=True), nn.CELU(0.7)]
+SMOOTH += [nn.SELU(), nn.LogSigmoid(), nn.Tanh(), nn.Sigmoid()]
+
+
+@pytest.mark.parametrize("activation", SMOOTH, ids=str)
+def test_tabulated_activations_change_no_product(activation: nn.Module) -> None:
+    """A kept graph holds tables of f' and f''; a graph that is made anew differentiates f itself."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(5, 7), activation, nn.Linear(7, 6), activation, nn.Linear(6, 3)).double()
+    problem = Problem(module, torch.randn(9, 5).double(), torch.randint(0, 3, (9,)), nn.CrossEntropyLoss())
+    columns = torch.randn(problem.network.size, 2, dtype=torch.float64)
+    kept, anew = (derivatives.HessianProduct(problem, chunk=4, keep_graph=keep)(columns) for keep in (True, False))
+    torch.testing.assert_close(kept, anew, rtol=1e-12, atol=1e-14)
+
+
 def test_the_size_of_a_graph_is_that_of_one_sample_s_whatever_the_data() -> None:
     """Two samples are a view of all the data, whose storage must not be counted: chunks came out a hundred times too small."""
     module, inputs, _ = build("mlp", 4)

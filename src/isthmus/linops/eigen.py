@@ -15,11 +15,12 @@ from isthmus.linops.krylov import KrylovSpace
 from isthmus.linops.operator import Operator, SymmetricOperator, as_symmetric
 from isthmus.linops.random import rademacher
 
-_STRIDE = 4
+_STRIDE = 2
 _CONFIRM = 8
 _LOOSEST = 1e-3
 _SURE = 1e-4
-_PATIENCE = 12
+_PATIENCE = 16
+_CHANCE = 0.01
 _FLOOR = 32.0
 Which = Literal["LA", "SA", "LM"]
 Target = Literal["pairs", "values"]
@@ -67,9 +68,11 @@ def top_eigenpairs(
     ``[Ritz value - its r, Ritz value + its r]``: a bound if no eigenvalue hides in a gap that the space has not seen.
 
     Two precautions against eigenvalues that are missed. A start that hardly sees an eigenvector shows it late, so the
-    search always goes to 1e-3, and up to a dozen steps further while a residual is above 1e-4. Then a fresh random
-    direction grows the space by some steps: a Krylov space of one vector holds one vector of each eigenspace, and only
-    a second start shows that an eigenvalue is repeated. If the wanted values move, the search goes on.
+    search always goes to 1e-3, and on until a random start would hide an eigenvalue that is better than a wanted one (by
+    rtol or 1e-3, relative) with a probability of at most 1 % (`KrylovSpace.chance_of_blindness`), until the residuals are
+    at 1e-4, or for some sixteen steps. Then a fresh random direction grows the space: a Krylov space of one vector holds
+    one vector of each eigenspace, and only a second start shows that an eigenvalue is repeated. It takes eight steps,
+    fewer where these would hardly hide a copy. If the wanted values move, the search goes on.
 
     Args:
         operator: symmetric, ``(p, p)``: ours, or anything with ``shape``, ``dtype`` and ``@`` on torch or numpy vectors.
@@ -138,7 +141,10 @@ class _Search:
             if not (done or space.exhausted):
                 worst = int(state.residuals[: self.k + 1].argmax())
                 along = space.leading_tail(state.weights[:, worst])
-            self._grow(_CONFIRM if done else _STRIDE, along, fresh=done)
+            if done:
+                self._look_afresh(state, goal)
+            else:
+                self._grow(_STRIDE, along, fresh=False)
 
     def _with_earlier_bounds(self, state: _State, before: _State) -> _State:
         """A fresh start moved no wanted value, and what it saw blurredly takes nothing from the bounds found before it."""
@@ -153,6 +159,33 @@ class _Search:
                 space.start_at_random()
             else:
                 space.extend(along if step == 0 and not fresh else -1)
+
+    def _look_afresh(self, state: _State, goal: float) -> None:
+        """Steps from a fresh start: all of them, or until it would hardly hide a copy of a value that has a place to lose."""
+        margin, values = self._margin(goal), state.values[: self.k]
+        copies = values[np.abs(values - values[-1]) > margin]
+        self._grow(1, -1, fresh=True)
+        for _ in range(_CONFIRM - 1):
+            if len(copies) and not self.space.exhausted and self.space.chance_of_blindness(copies) <= _CHANCE:
+                return
+            self._grow(1, -1, fresh=False)
+
+    def _seen_enough(self, values: np.ndarray, goal: float) -> bool:
+        """Whether the one start so far would hardly hide an eigenvalue that is better than a wanted one by the margin."""
+        if self.space.newest != 0:
+            return False
+        margin = self._margin(goal)
+        places = {
+            "LA": values + margin,
+            "SA": values - margin,
+            "LM": np.r_[np.abs(values) + margin, -np.abs(values) - margin],
+        }[self.which]
+        apart = np.abs(places[:, None] - values).min(axis=1) >= 0.99 * margin
+        return self.space.chance_of_blindness(places[apart]) <= _CHANCE
+
+    def _margin(self, goal: float) -> float:
+        """What counts as another value: further than the tolerance, or than 1e-3 where that is more."""
+        return goal * max(1.0, _LOOSEST / self.rtol)
 
     def _left(self) -> int:
         return self.limit - (self.operator.matvecs - self.before)
@@ -176,8 +209,8 @@ class _Search:
             return False
         sure = len(values) == k or self.space.exhausted or (state.residuals[:k] <= goal * _SURE / self.rtol).all()
         if not sure and self.patience > 0:
-            self.patience -= _STRIDE
-            return False
+            self.patience = 0 if self._seen_enough(values[:k], goal) else self.patience - _STRIDE
+            return self.patience == 0
         return True
 
     def _finish(self, state: _State, goal: float) -> EigenResult:
@@ -187,8 +220,9 @@ class _Search:
         residuals, errors = state.residuals, state.errors
         vectors = self.space.vectors(weights)
         signs = rademacher((found,), self.seed.child("check"), torch.float64).numpy()
-        expected = self.space.vectors(weights @ (values * signs)) + self.space.remainder(weights @ signs)
-        image = self.operator @ self.space.vectors(weights @ signs)
+        mixed = vectors @ torch.from_numpy(signs).to(vectors)
+        expected = vectors @ torch.from_numpy(values * signs).to(vectors) + self.space.remainder(weights @ signs)
+        image = self.operator @ mixed
         slack = 8 * _FLOOR * machine_epsilon(self.operator.dtype) * self.space.scale + residuals[:found].max(initial=0.0) / 20
         if float((image - expected).double().norm()) > slack:
             true = self.operator @ vectors - vectors * torch.from_numpy(values).to(vectors)

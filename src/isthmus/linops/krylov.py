@@ -41,6 +41,7 @@ class KrylovSpace:
         projected: T, ``(capacity, capacity)``, float64.
         filled: dimension of the space.
         scale: norm of the largest image seen.
+        newest: where the newest start vector stands, -1 once a restart or another tail's steps have mixed it with others.
     """
 
     def __init__(self, operator: SymmetricOperator, capacity: int, seed: Seed) -> None:
@@ -48,7 +49,7 @@ class KrylovSpace:
         like = torch.empty(0, dtype=operator.dtype, device=operator.device)
         self.basis = uninitialized((capacity, operator.shape[0]), like)
         self.projected = np.zeros((capacity, capacity))
-        self.filled, self.draws, self.scale = 0, 0, 0.0
+        self.filled, self.draws, self.scale, self.newest = 0, 0, 0.0, 0
         self._epsilon = machine_epsilon(operator.dtype)
         self._tails: list[_Tail] = []
         self._signs = rademacher((_WATCHERS, capacity), seed.child("watch"), operator.dtype, operator.device)
@@ -63,6 +64,7 @@ class KrylovSpace:
 
     def start(self, vector: Tensor) -> None:
         """Add a direction of one's own (made orthogonal to the space) and multiply it."""
+        self.newest = self.filled
         self._absorb(self._orthogonal(vector / vector.norm())[0])
 
     def start_at_random(self) -> None:
@@ -77,6 +79,7 @@ class KrylovSpace:
         length = tail.length
         direction = tail.vector / length
         old = along not in (-1, len(self._tails))
+        self.newest = -1 if old else self.newest
         slipped = float((self._sums @ direction).square().mean().sqrt()) > self._epsilon**0.75
         if old or slipped or self._again:
             direction, left, taken = self._orthogonal(direction)
@@ -97,6 +100,23 @@ class KrylovSpace:
         squares = np.einsum("tj,tu,uj->j", parts, gram.reshape(len(parts), len(parts)), parts)
         slips = self._slips[: self.filled, : self.filled] @ weights
         return np.sqrt(np.maximum(squares, 0.0) + np.square(slips).sum(axis=0))
+
+    def chance_of_blindness(self, places: np.ndarray) -> float:
+        """How likely the newest random start is so blind to an eigenvector, at the worst of these places, as it may be here.
+
+        An eigenvector u at x has ``(T - x) Q u = -W^T (R . u)``, which gives the shape of Qu for the steps from this start;
+        ``|Qu|^2 + (u . r)^2 <= 1`` then bounds ``(u . q)^2`` for the start q by a number c (the Christoffel function of the
+        steps). A start uniform on the sphere is so close to orthogonal to u with a probability of at most ``sqrt(2 p c / pi)``.
+        """
+        if self.newest < 0 or self.exhausted:
+            return float(self.newest < 0)
+        block = slice(self.newest, self.filled)
+        values, weights = np.linalg.eigh(self.projected[block, block])
+        gaps = values - np.asarray(places)[:, None]
+        least = 1e-15 * self.scale
+        parts = self._tails[-1].length * weights[-1] / np.where(np.abs(gaps) < least, least, gaps)
+        shares = np.square(parts @ weights[0]) / (1 + np.square(parts).sum(axis=1))
+        return float(np.sqrt(2 * self.operator.shape[0] / np.pi * shares.max(initial=0.0)))
 
     def leading_tail(self, weights: np.ndarray) -> int:
         """The tail that contributes most to the residual of one Ritz vector, ``(filled,)``."""
@@ -124,7 +144,7 @@ class KrylovSpace:
         self.projected[:], self._slips[:] = 0.0, 0.0
         self._slips[:count, :count] = slips
         self.projected[range(count), range(count)] = values
-        self.filled = count
+        self.filled, self.newest = count, -1
         self._sums = self._signs[:, :count] @ self.basis[:count]
 
     def _absorb(self, direction: Tensor, known: np.ndarray | None = None) -> None:

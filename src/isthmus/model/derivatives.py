@@ -28,6 +28,7 @@ from isthmus.linops.random import gaussian
 from isthmus.model.composed import ComposedNorms
 from isthmus.model.network import Network
 from isthmus.model.problem import Problem
+from isthmus.model.tabulated import Tabulated
 
 _KEEP_SHARE = 0.25
 _CHUNK_BYTES = 2**29
@@ -251,19 +252,19 @@ class HessianProduct:
     def __call__(self, vectors: Float[Tensor, " p *k"]) -> Float[Tensor, " p *k"]:
         """``H V`` for ``V`` of shape ``(p,)`` or ``(p, k)``."""
         unflatten = self.problem.network.layout.unflatten
-        directions = [unflatten(column) for column in ([vectors] if vectors.ndim == 1 else vectors.unbind(1))]
-        total: list[Tensor] = []
+        columns = [vectors] if vectors.ndim == 1 else vectors.unbind(1)
+        totals = [torch.zeros_like(column, memory_format=torch.contiguous_format) for column in columns]
         for index, rows in enumerate(self._rows):
             graph = self._graphs[index] if self.keep_graph else self._graph(rows)
-            parts = [self._product(graph, direction) for direction in directions]
-            total = [sum_.add_(part) for sum_, part in zip(total, parts, strict=True)] if total else parts
+            for column, total in zip(columns, totals, strict=True):
+                self._add_product(unflatten(total), graph, unflatten(column))
         if vectors.ndim == 1:
-            return total[0]
-        return torch.stack(total, dim=1) if total else torch.zeros_like(vectors)
+            return totals[0]
+        return torch.stack(totals, dim=1) if totals else torch.zeros_like(vectors)
 
     def _graph(self, rows: slice) -> tuple[list[Tensor], list[Tensor]]:
         network = self.problem.network
-        with exact_kernels(network):
+        with exact_kernels(network), Tabulated() if self.keep_graph else contextlib.nullcontext():
             leaves = _leaves(network)
             loss = _loss_part(self.problem, leaves, rows)
             grads = _grad(loss, leaves.values(), create_graph=True)
@@ -271,19 +272,23 @@ class HessianProduct:
             raise NotTwiceDifferentiable(_NO_SECOND.format(type(network.module).__name__, "marked once_differentiable"))
         return list(leaves.values()), list(grads)
 
-    def _product(self, graph: tuple[list[Tensor], list[Tensor]], direction: Mapping[str, Tensor]) -> Tensor:
+    def _add_product(
+        self, total: Mapping[str, Tensor], graph: tuple[list[Tensor], list[Tensor]], direction: Mapping[str, Tensor]
+    ) -> None:
+        """Add the product of one chunk to `total`, in place: no second copy of all parameters is made."""
         network = self.problem.network
         leaves, grads = graph
         pairs = [(g, v) for g, v in zip(grads, direction.values(), strict=True) if g.requires_grad]
         if not pairs:
-            return torch.zeros(network.size, dtype=network.dtype, device=network.device)
+            return
         with exact_kernels(network):
             try:
                 products = _grad([g for g, _ in pairs], leaves, [v for _, v in pairs], retain_graph=True)
             except RuntimeError as fault:
                 reason = str(fault).splitlines()[0]
                 raise NotTwiceDifferentiable(_NO_SECOND.format(type(network.module).__name__, reason)) from fault
-        return torch.cat([h.reshape(-1) for h in products])
+        for part, product in zip(total.values(), products, strict=True):
+            part.add_(product)
 
 
 class GgnProduct:
