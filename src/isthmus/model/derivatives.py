@@ -383,7 +383,8 @@ def graph_bytes(network: Network, inputs: Tensor) -> int:
     own = {t.untyped_storage().data_ptr() for t in network.parameters.values()}
     saved: dict[int, int] = {}
 
-    def pack(tensor: Tensor) -> Tensor:
+    def pack(tensor: Tensor) -> None:
+        """Count; a tensor handed back here would hold its own graph, and neither would ever be freed."""
         try:
             storage = tensor.untyped_storage()
             key, size = storage.data_ptr(), storage.nbytes()
@@ -391,10 +392,9 @@ def graph_bytes(network: Network, inputs: Tensor) -> int:
             key, size = -len(saved) - 1, tensor.nbytes
         if key not in own:
             saved[key] = size
-        return tensor
 
     few = inputs[: min(2, len(inputs))].clone()  # a view would be counted with all the data behind it
-    with exact_kernels(network), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+    with exact_kernels(network), torch.autograd.graph.saved_tensors_hooks(pack, lambda nothing: nothing):
         outputs = network.apply(_leaves(network), few)
     return (sum(saved.values()) + outputs.nbytes) // len(few)
 
