@@ -1,5 +1,7 @@
 """First and second derivatives against one-entry-at-a-time autograd and finite differences."""
 
+import gc
+
 import pytest
 import torch
 from torch import nn
@@ -9,6 +11,7 @@ from isthmus._core.seeds import Seed
 from isthmus.model import derivatives, verification
 from isthmus.model.network import Network
 from isthmus.model.problem import Problem
+from tests.model.architectures import make
 from tests.model.networks import NETWORKS, build
 from tests.reference import derivatives as reference
 
@@ -108,6 +111,39 @@ def test_tabulated_activations_change_no_product(activation: nn.Module) -> None:
     columns = torch.randn(problem.network.size, 2, dtype=torch.float64)
     kept, anew = (derivatives.HessianProduct(problem, chunk=4, keep_graph=keep)(columns) for keep in (True, False))
     torch.testing.assert_close(kept, anew, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["resnet", "gpt", "transformer encoder", "bidirectional lstm and gru"])
+def test_the_size_of_a_graph_is_what_autograd_holds(name: str) -> None:
+    """Memory that is freed while one counts is given out again, and one address stands for two tensors."""
+    module, inputs = make(name, 5)
+    network, held, few = Network(module), {}, inputs[:2].clone()
+    leaves = {key: value.detach().requires_grad_() for key, value in network.parameters.items()}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        held[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    with derivatives.exact_kernels(network), torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        outputs = network.apply(leaves, few)
+    own = {value.untyped_storage().data_ptr() for value in leaves.values()}
+    whole = sum(tensor.untyped_storage().nbytes() for key, tensor in held.items() if key not in own) + outputs.nbytes
+    assert {derivatives.graph_bytes(network, inputs) for _ in range(4)} == {whole // 2}
+
+
+def test_counting_a_graph_leaves_nothing_behind() -> None:
+    module, inputs = make("resnet", 5)
+    network = Network(module)
+
+    def alive() -> int:
+        gc.collect()
+        return sum(1 for thing in gc.get_objects() if type(thing) is torch.Tensor)
+
+    derivatives.graph_bytes(network, inputs)
+    before = alive()
+    for _ in range(3):
+        derivatives.graph_bytes(network, inputs)
+    assert alive() == before
 
 
 def test_the_size_of_a_graph_is_that_of_one_sample_s_whatever_the_data() -> None:

@@ -382,9 +382,14 @@ def graph_bytes(network: Network, inputs: Tensor) -> int:
     """Bytes that autograd saves for one sample's forward pass, parameters excluded."""
     own = {t.untyped_storage().data_ptr() for t in network.parameters.values()}
     saved: dict[int, int] = {}
+    alive: list[Tensor] = []
 
     def pack(tensor: Tensor) -> None:
-        """Count; a tensor handed back here would hold its own graph, and neither would ever be freed."""
+        """Count, and keep the memory until all is counted, so that no address comes twice.
+
+        What is kept is detached, and nothing is handed back: a saved output that holds its own graph is never freed.
+        """
+        alive.append(tensor.detach())
         try:
             storage = tensor.untyped_storage()
             key, size = storage.data_ptr(), storage.nbytes()
