@@ -39,6 +39,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python benchmarks/ntk_mlp.py 256 1024
 	$(BIN)/python benchmarks/ntk_cnn.py
 	$(BIN)/python benchmarks/ntk_cnn.py resnet
+	$(BIN)/python benchmarks/cost_model.py
 	$(BIN)/python benchmarks/hessian_top10.py
 	$(BIN)/python benchmarks/slq.py
 	$(BIN)/python benchmarks/surface.py 21

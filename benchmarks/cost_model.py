@@ -5,15 +5,14 @@ memory, and for time where a method runs near the peak.
 """
 
 import json
-import resource
-import subprocess
 import sys
 from collections.abc import Callable
 
 import torch
 from torch import nn
 
-from gemm import gemm_peak, seconds
+from apart import apart, cost
+from gemm import gemm_peak
 from isthmus.kernel import JacobianContraction, NtkVectorProducts, Structured, empirical_ntk
 from isthmus.model.network import Network
 from ntk_cnn import cnn, resnet18
@@ -45,10 +44,8 @@ def measured(name: str, method: str, samples: int) -> None:
     net, inputs, way = Network.of(make()), torch.randn(samples, *shape, dtype=dtype), METHODS[method]
     plan, peak = way.plan(net, inputs, None, outputs), gemm_peak(dtype, 1024, repeats=5)
     empirical_ntk(net, inputs[:2], outputs=outputs, method=way, verify=False)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    took = seconds(lambda: empirical_ntk(net, inputs, outputs=outputs, method=way, verify=False))
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    print(json.dumps({"seconds": took, "peak": peak, "bytes": grown, "flops": plan.flops, "planned": plan.bytes}))
+    spent = cost(lambda: empirical_ntk(net, inputs, outputs=outputs, method=way, verify=False))
+    print(json.dumps({**spent, "peak": peak, "flops": plan.flops, "planned": plan.bytes}))
 
 
 def main() -> None:
@@ -57,8 +54,7 @@ def main() -> None:
         measured(sys.argv[1], sys.argv[2], int(sys.argv[3]))
         return
     for name, method, samples in ROWS:
-        words = [sys.executable, __file__, name, method, str(samples)]
-        found = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+        found = apart(__file__, name, method, str(samples))
         print(
             f"{name}, N={samples}, {method}: {found['seconds']:.2f} s, {found['seconds'] * found['peak'] / found['flops']:.2f} times "
             f"planned; {found['bytes'] / 2**20:.0f} MiB, {found['bytes'] / found['planned']:.2f} times planned",

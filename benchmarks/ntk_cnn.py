@@ -7,9 +7,7 @@ samples and goes on along a line. Memory is what a call adds to the peak of a pr
 """
 
 import json
-import resource
 import statistics
-import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -17,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from apart import apart, cost
 from gemm import gemm_peak, seconds
 from isthmus.kernel import JacobianContraction, Structured, empirical_ntk
 from isthmus.model.network import Network
@@ -98,17 +97,14 @@ def measured(name: str, width: int, samples: int) -> None:
     torch.manual_seed(0)
     network, inputs, method = Network(resnet18(width)), torch.randn(samples, 3, 32, 32), METHODS[name]
     empirical_ntk(network, inputs[:1], method=method, verify=False)  # what loads code and kernels on first use
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    took = seconds(lambda: empirical_ntk(network, inputs, method=method, verify=False))
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    spent = cost(lambda: empirical_ntk(network, inputs, method=method, verify=False))
     plan = method.plan(network, inputs, None, "full")
-    print(json.dumps({"size": network.size, "seconds": took, "bytes": grown, "flops": plan.flops, "planned": plan.bytes}))
+    print(json.dumps({**spent, "size": network.size, "flops": plan.flops, "planned": plan.bytes}))
 
 
-def apart(name: str, width: int, samples: int) -> dict[str, float]:
+def shown(name: str, width: int, samples: int) -> dict[str, float]:
     """`measured` in a process of its own."""
-    words = [sys.executable, __file__, "measured", name, str(width), str(samples)]
-    found = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
+    found = apart(__file__, "measured", name, str(width), str(samples))
     print(
         f"ResNet-18 shape, width {width}, {found['size'] / 1e6:.2f}M parameters, N={samples}, {name}: {found['seconds']:.1f} s CPU "
         f"({found['flops'] / found['seconds'] / 1e9:.0f} planned GFLOP/s), peak memory grew by {found['bytes'] / 2**30:.2f} GiB "
@@ -120,15 +116,13 @@ def apart(name: str, width: int, samples: int) -> dict[str, float]:
 
 def large(width: int, samples: int, few: Sequence[int]) -> None:
     """Ours on all samples; contraction on few, its memory continued linearly and its time quadratically in the samples."""
-    ours, theirs = apart("Structured", width, samples), [apart("JacobianContraction", width, n) for n in few]
-    grown = (
-        np.polynomial.Polynomial.fit(few, [one["bytes"] for one in theirs], 1)(samples) if len(few) > 1 else theirs[0]["bytes"]
-    )
-    time = np.polynomial.Polynomial.fit([0, *few], [0, *(one["seconds"] for one in theirs)], 2) if len(few) > 1 else None
-    took = time(samples) if time else theirs[0]["seconds"]
+    ours, theirs = shown("Structured", width, samples), [shown("JacobianContraction", width, n) for n in few]
+    memory = np.polynomial.Polynomial.fit(few, [one["bytes"] for one in theirs], min(1, len(few) - 1))
+    time = np.polynomial.Polynomial.fit([0, *few], [0, *(one["seconds"] for one in theirs)], min(2, len(few)))
+    grown, took = memory(samples), time(samples)
     print(
-        f"Jacobian contraction{' continued' if len(few) > 1 else ''} to N={samples}: {grown / 2**30:.2f} GiB, {grown / ours['bytes']:.1f} "
-        f"times ours; {took:.0f} s, {took / ours['seconds']:.1f} times ours",
+        f"Jacobian contraction at N={samples}, from N={', '.join(map(str, few))}: {grown / 2**30:.2f} GiB, "
+        f"{grown / ours['bytes']:.1f} times ours; {took:.0f} s, {took / ours['seconds']:.1f} times ours",
         flush=True,
     )
 

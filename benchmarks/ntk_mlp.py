@@ -5,16 +5,17 @@ call adds to the process, against the kernel's own size; and the trace kernel of
 """
 
 import itertools
-import resource
 import statistics
 import sys
 
 import torch
 from torch import nn
 
+from apart import cost
 from gemm import gemm_peak, seconds
 from isthmus.kernel import Structured, empirical_ntk
 from isthmus.model.network import Network
+from isthmus.results.kernel import Ntk
 from peer import peer
 
 WIDTHS, OUTPUTS, REPEATS = [784, 512, 512, 10], 10, 5
@@ -75,10 +76,9 @@ def beside_peers(samples: int, ours: float) -> None:
 def memory(samples: int) -> None:
     net, inputs = network(WIDTHS, torch.float32), torch.randn(samples, WIDTHS[0])
     empirical_ntk(net, inputs[:32], method=Structured(), verify=False)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    record = empirical_ntk(net, inputs, method=Structured(), verify=False)
-    grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
-    print(f"memory at N={samples}: {grown / record.kernel.nbytes:.2f} times the result", flush=True)
+    records: list[Ntk] = []
+    grown = cost(lambda: records.append(empirical_ntk(net, inputs, method=Structured(), verify=False)))["bytes"]
+    print(f"memory at N={samples}: {grown / records[0].kernel.nbytes:.2f} times the result", flush=True)
 
 
 def trace(samples: int) -> None:

@@ -158,8 +158,9 @@ class _SharedProduct:
         c = 1 if trace else len(readout)
         first, second = torch.triu_indices(c, c, device=readout.device)
         self._weights = readout.square().sum(0, keepdim=True) if trace else readout[first] * readout[second]
-        self._numbers = torch.empty(c, c, dtype=torch.long, device=readout.device)
-        self._numbers[first, second] = self._numbers[second, first] = torch.arange(len(first), device=readout.device)
+        table = torch.empty(c, c, dtype=torch.long, device=readout.device)
+        table[first, second] = table[second, first] = torch.arange(len(first), device=readout.device)
+        self._numbers = table.flatten()
         self._place: Place | None = None
         self._weighted, self._product, self._every = _Room(left), _Room(left), _Room(left)
 
@@ -172,7 +173,7 @@ class _SharedProduct:
             self._place = rows
         product = torch.mm(weighted.view(-1, units), self._right[columns].T, out=self._product.view(high * pairs, wide))
         every = self._every.view(high, c * d, wide)
-        torch.index_select(product.view(high, pairs, wide), 1, self._numbers.flatten(), out=every)
+        torch.index_select(product.view(high, pairs, wide), 1, self._numbers, out=every)
         tile.addcmul_(every.view(high, c, d, wide).transpose(2, 3), gram[:, None, :, None])
 
 
@@ -187,7 +188,7 @@ def _readout(deltas: Tensor) -> Tensor:
 
 
 def _gains(deltas: Tensor, readout: Tensor) -> Tensor | None:
-    """G with ``delta[n,c,u,h] = V[c,h] g[n,u,h]`` to rounding; None when there is none."""
+    """Gains g with ``delta[n,c,u,h] = V[c,h] g[n,u,h]`` to rounding; None when there is none."""
     gains = deltas[:, 0] * readout[0]
     for c in range(1, len(readout)):
         gains.addcmul_(deltas[:, c], readout[c])

@@ -13,7 +13,7 @@ from isthmus.kernel.structured import Share, Sizes, choose, filling, passes, row
 from isthmus.kernel.tiles import Contribution, fill
 from isthmus.linops.allocation import uninitialized
 from isthmus.model.capture import Capture, Part, capture, understand
-from isthmus.model.derivatives import graph_bytes, jacobian, jacobian_bytes, output_jvp
+from isthmus.model.derivatives import jacobian, jacobian_bytes, output_jvp
 from isthmus.model.network import Network
 from isthmus.model.uses import Convolution, Lookup, Product, Scale, Use
 
@@ -66,7 +66,7 @@ class JacobianContraction(_Forecasting):
     def forecast(self, network: Network, inputs: Tensor, known: Capture, sizes: Sizes) -> Plan:
         """Forecast: c backward passes a sample, and ``2 (nc)(md) p`` operations, half of it when both sides are equal."""
         flops = sizes.contractions * 2 * network.size + sizes.rows * 2 * max(_uses_flops(known.sample), 2.0 * network.size)
-        rows = jacobian_bytes(network, inputs, sizes.c, sizes.rows // sizes.c)
+        rows = jacobian_bytes(network, known.graph, sizes.c, sizes.rows // sizes.c)
         return Plan("Jacobian contraction", flops, rows + sizes.itemsize * sizes.entries)
 
     def compute(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Computed:
@@ -89,7 +89,7 @@ class NtkVectorProducts(_Forecasting):
         """Forecast: a backward pass of one sample and a forward-mode pass of n samples for each column."""
         flops = sizes.samples * sizes.c * _FORWARD_MODE * max(_uses_flops(known.sample), 2.0 * network.size)
         bytes = sizes.itemsize * float(sizes.entries + (sizes.c + 1) * network.size)
-        return Plan("NTK-vector products", flops, bytes + graph_bytes(network, inputs) * len(inputs))
+        return Plan("NTK-vector products", flops, bytes + known.graph * len(inputs))
 
     def compute(self, network: Network, inputs: Tensor, others: Tensor | None, outputs: str) -> Computed:
         """The kernel, column by column; with equal sides only for samples up to the column's."""

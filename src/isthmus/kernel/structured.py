@@ -2,8 +2,8 @@
 
 *Gram over positions*: ``K[n,c,m,d] += sum_{u,v} (a_nu . a_mv + 1) (delta_ncu . delta_mdv)`` for products (the 1 is the
 bias) and ``[t_nu = t_mv] (delta_ncu . delta_mdv)`` for lookups; one small product of deltas for each pair of positions,
-multiplied by the inputs' Gram while it is added (`isthmus.kernel.grams`). *Per-sample gradients*: the gradients are formed, all uses of a
-parameter summed, and contracted; this serves every form, in pieces that fit a memory budget.
+multiplied by the inputs' Gram while it is added (`isthmus.kernel.grams`). *Per-sample gradients*: the gradients are
+formed, all uses of a parameter summed, and contracted; this serves every form, in pieces that fit a memory budget.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 from isthmus.kernel.grams import gram_contribution
 from isthmus.kernel.tiles import Contribution
 from isthmus.model.capture import Part
-from isthmus.model.uses import Convolution, Lookup, Product, Shift, Use
+from isthmus.model.uses import Convolution, Lookup, Product, Shift, Use, summed_rows
 
 _HADAMARD = 16.0
 _LONG = 512
@@ -235,18 +235,11 @@ def _rows_contributions(group: Sequence[_Piece], sizes: Sizes) -> list[Contribut
 def _gathered(pieces: Sequence[tuple[Sequence[Use], slice, int]]) -> Tensor:
     """Per-sample gradients of several pieces side by side, ``(n, c, numbers)``; uses of a part are summed."""
     if len(pieces) == 1:
-        return _summed_rows(*pieces[0][:2])
+        return summed_rows(*pieces[0][:2])
     deltas = pieces[0][0][0].deltas
     made = deltas.new_empty(*deltas.shape[:2], sum(width for _, _, width in pieces))
     start = 0
     for uses, cut, width in pieces:
-        made[:, :, start : start + width] = _summed_rows(uses, cut)
+        made[:, :, start : start + width] = summed_rows(uses, cut)
         start += width
     return made
-
-
-def _summed_rows(uses: Sequence[Use], cut: slice) -> Tensor:
-    total = uses[0].rows(cut)
-    for use in uses[1:]:
-        total = total + use.rows(cut)
-    return total

@@ -1,7 +1,7 @@
 """Filling a kernel tile by tile, on the symmetric half when both sides are equal.
 
 All contributions add to a contiguous tile that stays in cache, which is then stored (twice off the diagonal). Tiles on
-the diagonal are halved again and again, so that little of the other half is computed.
+the diagonal are squares as small as a strip is high, so that little of the other half is computed.
 """
 
 import itertools
@@ -13,7 +13,6 @@ from isthmus.linops.allocation import uninitialized
 
 _TILE_ROWS = 240
 _TILE_COLUMNS = 1920
-_FINEST_ROWS = 240
 
 #: adds a share to a contiguous tile ``(high, c, wide, d)`` for the samples ``(rows, columns)``
 Contribution = Callable[[Tensor, slice, slice], None]
@@ -46,11 +45,10 @@ def fill(kernel: Tensor, contributions: Sequence[Contribution], *, symmetric: bo
 
 
 def _blocks(n: int, m: int, high: int, wide: int, symmetric: bool) -> Iterator[tuple[slice, slice]]:
-    finest = max(1, high * _FINEST_ROWS // _TILE_ROWS)
     for i in range(0, n, high):
         rows = slice(i, min(i + high, n))
         if symmetric:
-            yield from _diagonal(rows.start, rows.stop, finest)
+            yield rows, rows
         for columns in _even(rows.stop if symmetric else 0, m, wide):
             yield rows, columns
 
@@ -60,14 +58,3 @@ def _even(start: int, stop: int, longest: int) -> Iterator[slice]:
     count = -(-(stop - start) // longest)
     edges = [start + k * (stop - start) // max(count, 1) for k in range(count + 1)]
     return (slice(a, b) for a, b in itertools.pairwise(edges))
-
-
-def _diagonal(start: int, stop: int, finest: int) -> Iterator[tuple[slice, slice]]:
-    """The upper half of a square on the diagonal, by halving."""
-    if stop - start <= finest:
-        yield slice(start, stop), slice(start, stop)
-        return
-    middle = (start + stop) // 2
-    yield from _diagonal(start, middle, finest)
-    yield slice(start, middle), slice(middle, stop)
-    yield from _diagonal(middle, stop, finest)

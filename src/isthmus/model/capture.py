@@ -22,7 +22,7 @@ from isthmus.linops.random import gaussian
 from isthmus.model.derivatives import exact_kernels, graph_bytes, samples_at_once
 from isthmus.model.interception import Call, Interception, Operation, Region, overlapping
 from isthmus.model.network import Network
-from isthmus.model.uses import Shift, Use
+from isthmus.model.uses import Shift, Use, summed_rows
 
 _TRIES = 16
 _BUDGET = 2**26
@@ -82,11 +82,7 @@ class Part:
 
     def formed(self) -> "Part":
         """The same with its per-sample derivatives formed: one shift of every number of the region."""
-        whole = slice(0, self.uses[0].size)
-        total = self.uses[0].rows(whole)
-        for use in self.uses[1:]:
-            total = total + use.rows(whole)
-        return replace(self, uses=[Shift(total[:, :, None])])
+        return replace(self, uses=[Shift(summed_rows(self.uses, slice(0, self.uses[0].size))[:, :, None])])
 
 
 def understand(network: Network, inputs: Tensor) -> Capture:

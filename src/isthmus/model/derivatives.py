@@ -131,8 +131,9 @@ def jacobian(network: Network, inputs: Shaped[Tensor, "n ..."], *, chunk: int | 
     mapped = torch.func.vmap(torch.func.jacrev(of_one), in_dims=(None, 0))
     outputs = network(inputs[:1]).shape[1]
     made = uninitialized((len(inputs), outputs, network.size), network.flat)
+    step = chunk or _samples_within(_chunk_budget(), _jacobian_each(network, graph_bytes(network, inputs), outputs))
     with exact_kernels(network):
-        for rows in chunks(len(inputs), chunk or _samples_within(_chunk_budget(), _jacobian_each(network, inputs, outputs))):
+        for rows in chunks(len(inputs), step):
             try:
                 with warnings.catch_warnings():
                     warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
@@ -146,16 +147,16 @@ def jacobian(network: Network, inputs: Shaped[Tensor, "n ..."], *, chunk: int | 
     return made
 
 
-def jacobian_bytes(network: Network, inputs: Tensor, outputs: int, samples: int) -> float:
-    """Peak bytes of `jacobian` on so many samples like these: its result and one chunk."""
-    each = _jacobian_each(network, inputs, outputs)
+def jacobian_bytes(network: Network, graph: int, outputs: int, samples: int) -> float:
+    """Peak bytes of `jacobian` on so many samples whose graph takes `graph` bytes each: its result and one chunk."""
+    each = _jacobian_each(network, graph, outputs)
     chunk = each * min(samples, _samples_within(_chunk_budget(), each))
     return float(samples * outputs * network.size * network.flat[:1].element_size() + chunk)
 
 
-def _jacobian_each(network: Network, inputs: Tensor, outputs: int) -> int:
+def _jacobian_each(network: Network, graph: int, outputs: int) -> int:
     """Bytes held for a sample of a chunk: its rows in pieces and joined, and the graphs."""
-    return (1 + outputs) * graph_bytes(network, inputs) + 2 * outputs * network.size * network.flat[:1].element_size()
+    return (1 + outputs) * graph + 2 * outputs * network.size * network.flat[:1].element_size()
 
 
 def loss_gradient(problem: Problem, *, chunk: int | None = None) -> Float[Tensor, " p"]:

@@ -17,6 +17,7 @@ A parameter used more than once has the sum of its uses as its derivative, so th
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -267,6 +268,14 @@ class Shift(Use):
 
     def _merged(self, deltas: Tensor) -> Self:
         return replace(self, deltas=deltas)
+
+
+def summed_rows(uses: Sequence[Use], part: slice) -> Tensor:
+    """Per-sample derivatives of the units in `part` by all uses of a region together, ``(n, c, numbers in part)``."""
+    total = uses[0].rows(part)
+    for use in uses[1:]:
+        total = total + use.rows(part)
+    return total
 
 
 def padded(images: Tensor, padding: Any, kernel: tuple[int, ...], dilation: tuple[int, ...]) -> Tensor:
